@@ -1,0 +1,15 @@
+//! The disk seam, and the log that all groups of a core share.
+//!
+//! Read first: [`disk::Disk`] (every byte that reaches or leaves a disk passes through it), [`task::Tasks`] (multi-step
+//! work inside a turn) and the log itself.
+//!
+//! This crate knows groups and indexes, but no Raft; it owns no thread, reads no clock and draws no randomness.
+//! Everything here belongs to one core and stays on its thread.
+
+pub mod disk;
+mod ids;
+pub mod task;
+mod time;
+
+pub use ids::{GroupId, LogId, LogIndex, Term};
+pub use time::{Mono, Ticks};
