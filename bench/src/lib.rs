@@ -1,1 +1,1 @@
-//! x
+//! What loads and measures a server.

@@ -1,1 +1,1 @@
-//! x
+//! A pinned core, the node made of cores, client and peer protocols.

@@ -1,1 +1,1 @@
-//! placeholder
+//! A Raft group and its state machine; time, transactions, routes.

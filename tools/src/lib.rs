@@ -1,1 +1,1 @@
-//! x
+//! What operates, inspects, profiles and simulates a node.
