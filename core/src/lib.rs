@@ -1,1 +1,17 @@
 //! A pinned core, the node made of cores, client and peer protocols.
+//!
+//! Read first: [`host::Machine`] (a core is a state machine with a turn), [`Inbox`] and [`Outbox`] (all it sees and all it
+//! wants done), and the hosts that drive it.
+//!
+//! Everything of a core stays on its thread. What cores share, and nothing else: the [`mesh`], budgets that are leased in
+//! chunks, the clock's word and published snapshots.
+
+pub mod host;
+mod ids;
+mod inbox;
+pub mod mesh;
+mod outbox;
+
+pub use ids::{ConnId, CoreId};
+pub use inbox::{Chunk, Event, Inbox, ReceiveEnd};
+pub use outbox::{Action, Exit, Outbox};

@@ -1,0 +1,29 @@
+//! Hosts: they feed the inbox of a core and carry out its outbox.
+//!
+//! A [`Machine`] is what a host drives: the real core, or the [`Echo`] of tests and comparisons. It makes no system
+//! call and reads no clock; everything it knows comes from [`Inbox`], [`Now`] and its own state.
+
+mod echo;
+mod slab;
+
+pub use echo::Echo;
+pub use slab::Slab;
+
+use pinion_wal::Mono;
+
+use crate::{Inbox, Outbox};
+
+/// The time of a turn, sampled once, after its inbox was closed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// Elapsed time, never going back: the larger of what the raw clock and the clock that counts suspension say.
+    pub mono: Mono,
+    /// The wall clock in milliseconds since 1970. It may jump; only the clock group judges it.
+    pub wall_ms: u64,
+}
+
+/// A state machine that is driven turn by turn.
+pub trait Machine {
+    /// Takes what happened from `inbox` and leaves what is to be done in `outbox`. Never blocks.
+    fn turn(&mut self, now: Now, inbox: &mut Inbox, outbox: &mut Outbox);
+}
