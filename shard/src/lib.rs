@@ -1,1 +1,28 @@
 //! A Raft group and its state machine; time, transactions, routes.
+//!
+//! This crate knows no socket, ring or thread, reads no clock and draws no randomness: all of it enters as arguments.
+//! Read first: [`Command`] (what is logged), [`Batch`] (how it is logged), [`Reply`] (what comes back).
+
+mod archive;
+mod batch;
+mod command;
+mod ids;
+mod key;
+pub mod limits;
+mod reply;
+mod slot;
+
+pub use archive::{List, ListIter};
+pub use batch::{
+    Batch, BatchBuf, BatchBuilder, BatchError, HEADER_BYTES, Header, Kind, MAGIC, Origin, Stamp, batches,
+};
+pub use command::{Command, Control, Expire, ExpireWhen, Malformed, Read, SetWhen, TypeFilter};
+pub use ids::{
+    CATALOG_GROUP, CLOCK_GROUP, ClusterId, CoreId, FIRST_DATA_GROUP, GroupId, LogIndex, NodeId, RangeId,
+    ReplicaId, Slot, Term, Timestamp,
+};
+pub use key::{
+    Key, Keyspace, REDIS_KEYSPACE, RowKey, RowKind, RowParts, SYSTEM_KEYSPACE, ScanPosition, decode_row,
+};
+pub use reply::{Replies, Reply, ReplyError, ReplyTo};
+pub use slot::{SLOT_COUNT, crc16};

@@ -1,0 +1,122 @@
+//! What the owner of a key answers, typed. The core that holds the connection turns it into the client's protocol.
+
+use rkyv::{Archive, Serialize};
+
+use crate::CoreId;
+use crate::archive::Raw;
+
+/// An answer, or the head of one. Values are borrowed from where they stand: the receiver copies them once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Archive, Serialize)]
+pub enum Reply<'a> {
+    /// OK.
+    Ok,
+    /// No value.
+    Nil,
+    /// A number.
+    Int(i64),
+    /// A value.
+    Bulk(#[rkyv(with = Raw)] &'a [u8]),
+    /// A status word.
+    Simple(#[rkyv(with = Raw)] &'a [u8]),
+    /// An error.
+    Error(ReplyError),
+    /// That many replies follow to the same [`ReplyTo`], before any other reply.
+    Array(u32),
+    /// A page of SCAN or DBSIZE. For SCAN that many bulks follow, as after an array; for DBSIZE `count` is the answer.
+    Page {
+        /// Where the next page begins; 0 after the last.
+        cursor: u64,
+        /// How many keys.
+        count: u32,
+    },
+}
+
+/// Why a command was not carried out. None of them changed a row, except `Unknown`, which may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Archive, Serialize, thiserror::Error)]
+pub enum ReplyError {
+    /// The key holds another type.
+    #[error("the key holds the wrong kind of value")]
+    WrongType,
+    /// The value is no 64-bit integer.
+    #[error("the value is not an integer or out of range")]
+    NotAnInteger,
+    /// The sum does not fit 64 bits.
+    #[error("the increment or decrement would overflow")]
+    Overflow,
+    /// The string would grow beyond the limit.
+    #[error("the string exceeds the maximum allowed size")]
+    StringTooLong,
+    /// The expiry does not fit.
+    #[error("the expire time is invalid")]
+    InvalidExpire,
+    /// The key does not exist.
+    #[error("there is no such key")]
+    NoSuchKey,
+    /// The keys of a write lie in several slots.
+    #[error("the keys do not hash to the same slot")]
+    CrossSlot,
+    /// The group does not own this slot: route anew.
+    #[error("slot {slot} is not owned here")]
+    Moved {
+        /// The slot.
+        slot: u16,
+    },
+    /// Not now (no leader, no lease, no timestamp): try again.
+    #[error("the group cannot answer now: try again")]
+    TryAgain,
+    /// A queue or budget is full: try again later.
+    #[error("overloaded: try again later")]
+    Overloaded,
+    /// The disk is full: writes are refused, reads go on.
+    #[error("no space is left on the disk: writes are refused until there is some")]
+    NoSpace,
+    /// The group does not take writes.
+    #[error("the group is read-only")]
+    ReadOnly,
+    /// A disk failed: the group has stopped.
+    #[error("a disk operation failed: the group has stopped")]
+    Poisoned,
+    /// Acknowledged records of the group are damaged: it refuses to serve.
+    #[error("records of the group are damaged: it refuses to serve")]
+    Damaged,
+    /// A block with this key does not verify.
+    #[error("a block that this key needs is damaged")]
+    Corrupt,
+    /// The deadline passed before execution.
+    #[error("the deadline passed before the command was executed")]
+    DeadlinePassed,
+    /// The leader changed: the command may or may not have been carried out.
+    #[error("the outcome is not known")]
+    Unknown,
+}
+
+impl ReplyError {
+    /// Whether the same request may succeed later, unchanged.
+    #[must_use]
+    pub const fn retryable(self) -> bool {
+        matches!(self, Self::TryAgain | Self::Overloaded | Self::NoSpace | Self::Moved { .. })
+    }
+}
+
+/// Where an answer belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReplyTo {
+    /// The core that holds the connection.
+    pub core: CoreId,
+    /// Its slot: of the batch, or as given with a read.
+    pub slot: u32,
+    /// The number of the command within the batch, or as given with a read.
+    pub index: u32,
+}
+
+/// Takes answers.
+pub trait Replies {
+    /// Takes one answer, or the next part of an array.
+    fn reply(&mut self, to: ReplyTo, reply: Reply<'_>);
+}
+
+impl<F: FnMut(ReplyTo, Reply<'_>)> Replies for F {
+    fn reply(&mut self, to: ReplyTo, reply: Reply<'_>) {
+        self(to, reply);
+    }
+}
