@@ -8,6 +8,7 @@
 
 pub mod disk;
 mod ids;
+pub mod planted;
 pub mod task;
 mod time;
 
