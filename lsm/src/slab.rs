@@ -1,0 +1,348 @@
+//! Memory in pieces of powers of two, carved from regions on huge pages.
+//!
+//! One slab per core serves the arenas of all its memtables and the blocks of its cache. A region is 2 MiB, aligned to
+//! its size and advised to be one huge page: a random access into it costs a little more than half of one into 4 KiB
+//! pages. Pieces are buddies: neighbours merge when both are free, and a region whose pieces are all free goes back to
+//! the kernel, save a few kept for the next memtable.
+//!
+//! | invariant | who keeps it |
+//! |---|---|
+//! | a piece is handed out once until it is dropped | the free lists hold disjoint ranges; `check` |
+//! | a piece lives no longer than its region | a piece holds the slab, the slab holds the regions |
+//! | the bytes of a piece are initialized | regions come zeroed from the kernel |
+#![expect(unsafe_code, reason = "mapping huge pages and slicing them has no safe form in std")]
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+use std::rc::Rc;
+
+/// The smallest piece, in bytes.
+pub const PIECE_BYTES_MIN: usize = 4096;
+/// The largest piece that shares a region, and the size of a region, in bytes. Larger ones get a mapping of their own.
+pub const REGION_BYTES: usize = 2 << 20;
+/// Wholly free regions kept mapped for the next piece.
+const SPARE_REGIONS_MAX: usize = 16;
+const ORDERS: usize = (REGION_BYTES / PIECE_BYTES_MIN).ilog2() as usize + 1;
+const TOP: usize = ORDERS - 1;
+
+/// A source of [`Piece`]s. Clones share it; it stays on its thread.
+#[derive(Clone, Default)]
+pub struct Slab {
+    inner: Rc<RefCell<Inner>>,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// Mapped regions; a free number holds `None`.
+    regions: Vec<Option<Mapping>>,
+    /// Free pieces by order, as (region, offset): the lowest is used first, so that regions can drain.
+    free: [BTreeSet<(u32, u32)>; ORDERS],
+    used_bytes: usize,
+    mapped_bytes: usize,
+}
+
+/// Exclusive, initialized memory, aligned to 4 KiB; it returns to its slab when dropped.
+pub struct Piece {
+    at: NonNull<u8>,
+    bytes: usize,
+    region: u32,
+    offset: u32,
+    slab: Slab,
+}
+
+impl Slab {
+    /// A slab that has mapped nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The bytes a piece for `bytes` bytes occupies.
+    #[must_use]
+    pub fn piece_bytes(bytes: usize) -> usize {
+        if bytes > REGION_BYTES {
+            bytes.next_multiple_of(PIECE_BYTES_MIN)
+        } else {
+            bytes.max(PIECE_BYTES_MIN).next_power_of_two()
+        }
+    }
+
+    /// A piece of at least `bytes` bytes with arbitrary contents.
+    #[must_use]
+    pub fn piece(&self, bytes: usize) -> Piece {
+        let bytes = Self::piece_bytes(bytes);
+        let mut inner = self.inner.borrow_mut();
+        let (region, offset) =
+            if bytes > REGION_BYTES { (inner.map(bytes), 0) } else { inner.take(order_of(bytes)) };
+        inner.used_bytes += bytes;
+        let mapping = inner.regions[region as usize].as_ref().expect("a taken piece lies in a mapped region");
+        assert!(offset as usize + bytes <= mapping.bytes);
+        // SAFETY: the offset lies within the mapping, by the assertion above.
+        let at = unsafe { mapping.at.add(offset as usize) };
+        Piece { at, bytes, region, offset, slab: self.clone() }
+    }
+
+    /// A piece of at least `bytes` bytes, all zero.
+    #[must_use]
+    pub fn zeroed(&self, bytes: usize) -> Piece {
+        let mut piece = self.piece(bytes);
+        piece.fill(0);
+        piece
+    }
+
+    /// Bytes in pieces that are handed out.
+    #[must_use]
+    pub fn used_bytes(&self) -> usize {
+        self.inner.borrow().used_bytes
+    }
+
+    /// Bytes mapped from the kernel: at most the used ones, what fragments them, and a few spare regions.
+    #[must_use]
+    pub fn mapped_bytes(&self) -> usize {
+        self.inner.borrow().mapped_bytes
+    }
+}
+
+fn order_of(bytes: usize) -> usize {
+    (bytes / PIECE_BYTES_MIN).ilog2() as usize
+}
+
+impl Inner {
+    fn take(&mut self, order: usize) -> (u32, u32) {
+        let from = (order..ORDERS).find(|&order| !self.free[order].is_empty());
+        let from = from.unwrap_or_else(|| {
+            let region = self.map(REGION_BYTES);
+            self.free[TOP].insert((region, 0));
+            TOP
+        });
+        let (region, offset) = self.free[from].pop_first().expect("found not empty above");
+        for order in (order..from).rev() {
+            let half = u32::try_from(PIECE_BYTES_MIN << order).expect("below a region");
+            self.free[order].insert((region, offset + half));
+        }
+        (region, offset)
+    }
+
+    fn give(&mut self, region: u32, mut offset: u32, bytes: usize) {
+        self.used_bytes -= bytes;
+        if bytes > REGION_BYTES {
+            self.unmap(region);
+            return;
+        }
+        let mut order = order_of(bytes);
+        while order < TOP {
+            let size = u32::try_from(PIECE_BYTES_MIN << order).expect("below a region");
+            if !self.free[order].remove(&(region, offset ^ size)) {
+                break;
+            }
+            offset &= !size;
+            order += 1;
+        }
+        if order == TOP && self.free[TOP].len() >= SPARE_REGIONS_MAX {
+            self.unmap(region);
+        } else {
+            self.free[order].insert((region, offset));
+        }
+    }
+
+    fn map(&mut self, bytes: usize) -> u32 {
+        let mapping = Mapping::new(bytes);
+        self.mapped_bytes += bytes;
+        let free = self.regions.iter().position(Option::is_none);
+        let index = free.unwrap_or_else(|| {
+            self.regions.push(None);
+            self.regions.len() - 1
+        });
+        self.regions[index] = Some(mapping);
+        u32::try_from(index).expect("regions fit the address space")
+    }
+
+    fn unmap(&mut self, region: u32) {
+        let mapping = self.regions[region as usize].take().expect("unmapped once");
+        self.mapped_bytes -= mapping.bytes;
+    }
+}
+
+impl Piece {
+    /// The bytes as little words; their order within a word is the machine's.
+    #[must_use]
+    pub fn words(&self) -> &[u64] {
+        // SAFETY: the piece is aligned to 4 KiB, a multiple of 8 bytes long, initialized, and borrowed as `self` is.
+        unsafe { std::slice::from_raw_parts(self.at.as_ptr().cast(), self.bytes / 8) }
+    }
+
+    /// As [`Piece::words`], to be written.
+    pub fn words_mut(&mut self) -> &mut [u64] {
+        // SAFETY: as in `words`, and `&mut self` excludes every other reference.
+        unsafe { std::slice::from_raw_parts_mut(self.at.as_ptr().cast(), self.bytes / 8) }
+    }
+
+    /// Asks the processor to load the cache line at `offset`; out of bounds it does nothing.
+    #[inline]
+    pub fn prefetch(&self, offset: usize) {
+        if offset < self.bytes {
+            // SAFETY: the offset lies within the piece.
+            let line = unsafe { self.at.as_ptr().add(offset) };
+            prefetch(line);
+        }
+    }
+}
+
+#[inline]
+fn prefetch(line: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch reads nothing that the program can see, and faults nowhere.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(line.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = line;
+}
+
+impl Deref for Piece {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        // SAFETY: `at` points to `bytes` initialized bytes that this piece alone owns while its slab lives.
+        unsafe { std::slice::from_raw_parts(self.at.as_ptr(), self.bytes) }
+    }
+}
+
+impl DerefMut for Piece {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `deref`, and `&mut self` excludes every other reference.
+        unsafe { std::slice::from_raw_parts_mut(self.at.as_ptr(), self.bytes) }
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        self.slab.inner.borrow_mut().give(self.region, self.offset, self.bytes);
+    }
+}
+
+impl std::fmt::Debug for Piece {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Piece").field("bytes", &self.bytes).finish_non_exhaustive()
+    }
+}
+
+/// An anonymous private mapping.
+struct Mapping {
+    at: NonNull<u8>,
+    bytes: usize,
+}
+
+impl Mapping {
+    /// # Panics
+    /// When the kernel has no memory left: budgets are checked long before, so that this is the end of the process.
+    fn new(bytes: usize) -> Self {
+        let span = bytes + REGION_BYTES;
+        // SAFETY: an anonymous mapping at an address of the kernel's choice touches no existing memory.
+        let raw = unsafe {
+            let (protection, flags) =
+                (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+            libc::mmap(std::ptr::null_mut(), span, protection, flags, -1, 0)
+        };
+        assert!(
+            raw != libc::MAP_FAILED,
+            "the kernel refused to map {span} bytes: lower --memory or free memory"
+        );
+        let raw = raw.cast::<u8>();
+        let lead = raw.align_offset(REGION_BYTES);
+        assert!(lead <= REGION_BYTES);
+        // SAFETY: `lead + bytes + tail == span`; the edges are unmapped and never used, the middle stays mapped.
+        // The advice is only advice.
+        unsafe {
+            let at = raw.add(lead);
+            if lead > 0 {
+                libc::munmap(raw.cast(), lead);
+            }
+            let tail = span - lead - bytes;
+            if tail > 0 {
+                libc::munmap(at.add(bytes).cast(), tail);
+            }
+            libc::madvise(at.cast(), bytes, libc::MADV_HUGEPAGE);
+            Self { at: NonNull::new(at).expect("a mapping is not at address zero"), bytes }
+        }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the range was mapped in `new`, is unmapped once, and no piece of it is left.
+        unsafe { libc::munmap(self.at.as_ptr().cast(), self.bytes) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Slab {
+        /// Free and used ranges cover every region exactly.
+        fn check(&self) {
+            let inner = self.inner.borrow();
+            let free: usize = inner
+                .free
+                .iter()
+                .enumerate()
+                .map(|(order, set)| set.len() * (PIECE_BYTES_MIN << order))
+                .sum();
+            assert_eq!(free + inner.used_bytes, inner.mapped_bytes);
+        }
+    }
+
+    #[test]
+    fn pieces_are_aligned_disjoint_and_writable_in_every_size() {
+        let slab = Slab::new();
+        let mut pieces = Vec::new();
+        for (fill, bytes) in
+            [1, 4096, 4097, 65_536, REGION_BYTES, REGION_BYTES + 1, 5 << 20].into_iter().enumerate()
+        {
+            let mut piece = slab.piece(bytes);
+            assert!(piece.len() >= bytes && (piece.as_ptr() as usize).is_multiple_of(PIECE_BYTES_MIN));
+            piece.fill(fill as u8 + 1);
+            pieces.push(piece);
+            slab.check();
+        }
+        for (fill, piece) in pieces.iter().enumerate() {
+            assert!(piece.iter().all(|&b| b == fill as u8 + 1));
+            assert_eq!(piece.words().len() * 8, piece.len());
+        }
+        let mut zeroed = slab.zeroed(4096);
+        assert!(zeroed.iter().all(|&b| b == 0));
+        zeroed.words_mut()[511] = u64::MAX;
+        assert_eq!(zeroed[4095], 0xff);
+        zeroed.prefetch(0);
+        zeroed.prefetch(1 << 30);
+    }
+
+    #[test]
+    fn random_pieces_merge_back_into_whole_regions() {
+        let mut rng = fastrand::Rng::with_seed(7);
+        let slab = Slab::new();
+        let mut live: Vec<(Piece, u8)> = Vec::new();
+        for step in 0..5_000u32 {
+            if live.len() > 100 || (!live.is_empty() && rng.bool()) {
+                let (piece, fill) = live.swap_remove(rng.usize(..live.len()));
+                assert!(piece.first() == Some(&fill) && piece.last() == Some(&fill));
+            } else {
+                let mut piece = slab.piece(rng.usize(1..300_000));
+                let fill = step as u8;
+                piece.fill(fill);
+                live.push((piece, fill));
+            }
+            slab.check();
+        }
+        live.clear();
+        slab.check();
+        assert_eq!(slab.used_bytes(), 0);
+        assert!(slab.mapped_bytes() <= SPARE_REGIONS_MAX * REGION_BYTES);
+        assert!(slab.inner.borrow().free[..TOP].iter().all(BTreeSet::is_empty), "buddies merged");
+    }
+}
