@@ -5,12 +5,17 @@
 
 mod archive;
 mod batch;
+pub mod clock;
 mod command;
 mod ids;
 mod key;
+pub mod layout;
 pub mod limits;
+pub mod node;
+mod now;
 mod reply;
 mod slot;
+pub mod storage;
 
 pub use archive::{List, ListIter};
 pub use batch::{
@@ -24,5 +29,6 @@ pub use ids::{
 pub use key::{
     Key, Keyspace, REDIS_KEYSPACE, RowKey, RowKind, RowParts, SYSTEM_KEYSPACE, ScanPosition, decode_row,
 };
+pub use now::Now;
 pub use reply::{Replies, Reply, ReplyError, ReplyTo};
 pub use slot::{SLOT_COUNT, crc16};

@@ -12,3 +12,27 @@ pub const BATCH_COMMANDS_MAX: usize = 16 << 10;
 const _: () = assert!(VALUE_BYTES_MAX + KEY_BYTES_MAX + 4096 <= BATCH_BYTES_MAX);
 const _: () = assert!(BATCH_BYTES_MAX <= u32::MAX as usize);
 const _: () = assert!(BATCH_COMMANDS_MAX < 1 << 16);
+
+/// A follower that hears nothing for so many ticks (and up to twice as many) campaigns.
+pub const ELECTION_TICKS: usize = 10;
+/// A leader sends a heartbeat every so many ticks.
+pub const HEARTBEAT_TICKS: usize = 2;
+/// Committed entries handed out at a time, in bytes.
+pub const READY_COMMITTED_BYTES_MAX: u64 = 8 << 20;
+
+/// The oracle may issue so far ahead of the time at which its ceiling was proposed, in milliseconds.
+pub const CEILING_WINDOW_MS: u64 = 3_000;
+/// It renews its ceiling so often, in milliseconds.
+pub const CEILING_RENEWAL_MS: u64 = 1_000;
+/// It compares its time with the wall clock at most so often, in milliseconds.
+pub const CLOCK_ANCHOR_MS: u64 = 10;
+/// A wall clock that is further ahead than this many milliseconds is followed by slewing only.
+pub const CLOCK_STEP_MS_MAX: i64 = 1_000;
+
+const _: () = assert!(2 * CEILING_RENEWAL_MS < CEILING_WINDOW_MS);
+/// Cores of a node.
+pub const CORES_MAX: u16 = 256;
+/// Data groups of a node: a slot is never cut.
+pub const DATA_GROUPS_MAX: u32 = 1024;
+
+const _: () = assert!(DATA_GROUPS_MAX <= crate::SLOT_COUNT as u32);

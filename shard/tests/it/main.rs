@@ -1,0 +1,5 @@
+//! The integration tests of this crate.
+#![expect(clippy::duplicate_mod, reason = "one source file is checked under two sets of atomics")]
+
+mod layout;
+mod word_model;
