@@ -11,6 +11,7 @@ mod ids;
 mod inbox;
 pub mod mesh;
 mod outbox;
+pub mod resp;
 
 pub use ids::{ConnId, CoreId};
 pub use inbox::{Chunk, Event, Inbox, ReceiveEnd};
