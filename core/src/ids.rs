@@ -18,21 +18,3 @@ impl fmt::Display for ConnId {
         write!(f, "{}.{}", self.slot, self.generation)
     }
 }
-
-/// A core of this node: 0 is the first. It names a place in the server, not a CPU of the machine.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CoreId(pub u16);
-
-impl CoreId {
-    /// As an index into what is kept per core.
-    #[must_use]
-    pub const fn index(self) -> usize {
-        self.0 as usize
-    }
-}
-
-impl fmt::Display for CoreId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}

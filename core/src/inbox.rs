@@ -17,7 +17,7 @@
 use std::net::SocketAddr;
 
 use crate::host::Slab;
-use crate::ids::{ConnId, CoreId};
+use crate::{ConnId, CoreId};
 
 /// Bytes of an event, to be resolved by [`Inbox::bytes`]. Valid until the end of the turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,8 +11,10 @@ mod ids;
 mod inbox;
 pub mod mesh;
 mod outbox;
+pub mod pin;
 pub mod resp;
 
-pub use ids::{ConnId, CoreId};
+pub use ids::ConnId;
 pub use inbox::{Chunk, Event, Inbox, ReceiveEnd};
 pub use outbox::{Action, Exit, Outbox};
+pub use pinion_shard::CoreId;

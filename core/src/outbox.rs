@@ -11,7 +11,7 @@
 
 use pinion_wal::Mono;
 
-use crate::ids::{ConnId, CoreId};
+use crate::{ConnId, CoreId};
 
 /// Buffers kept for reuse; more are freed.
 const POOL_BUFFERS_MAX: usize = 1024;

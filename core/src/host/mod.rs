@@ -3,11 +3,16 @@
 //! A [`Machine`] is what a host drives: the real core, or the [`Echo`] of tests and comparisons. It makes no system
 //! call and reads no clock; everything it knows comes from [`Inbox`], [`Now`] and its own state.
 
+mod clock;
 mod echo;
 mod slab;
+mod ticks;
+pub mod uring;
 
-pub use echo::Echo;
+pub use clock::Clock;
+pub use echo::{ECHO_UNSENT_BYTES_MAX, Echo};
 pub use slab::Slab;
+pub use ticks::Tsc;
 
 use pinion_wal::Mono;
 

@@ -84,7 +84,7 @@ impl Mesh {
     /// # Panics
     /// When `to` is this core, or none of the node.
     pub fn send(&mut self, to: CoreId, message: Vec<u8>) {
-        let outgoing = self.to[to.index()].as_mut().expect("a core sends itself nothing");
+        let outgoing = self.to[usize::from(to.0)].as_mut().expect("a core sends itself nothing");
         if !outgoing.waiting.is_empty() {
             outgoing.waiting.push_back(message);
         } else if let Err(message) = outgoing.ring.push(message) {
@@ -126,23 +126,27 @@ impl Mesh {
         }
     }
 
+    /// Whether siblings have flushed something that was not taken.
+    #[must_use]
+    pub fn has_mail(&mut self) -> bool {
+        !self.from.iter_mut().flatten().all(Consumer::is_empty)
+    }
+
     /// Announces sleep and answers whether the core may: nothing has arrived and nothing waits. When it may, it calls
     /// [`Mesh::unpark`] after it woke; when it may not, it is awake as before.
     #[must_use]
     pub fn park(&mut self) -> bool {
-        let parking = &self.parking[self.core.index()];
-        parking.announce();
-        let idle = self.from.iter_mut().flatten().all(Consumer::is_empty);
-        if idle && !self.is_waiting() {
+        self.parking[usize::from(self.core.0)].announce();
+        if !self.has_mail() && !self.is_waiting() {
             return true;
         }
-        self.parking[self.core.index()].unpark();
+        self.parking[usize::from(self.core.0)].unpark();
         false
     }
 
     /// The core is awake.
     pub fn unpark(&self) {
-        self.parking[self.core.index()].unpark();
+        self.parking[usize::from(self.core.0)].unpark();
     }
 
     /// The flags of all cores, for whoever else wakes them.

@@ -1,0 +1,265 @@
+//! The threads of a node: one per core, pinned, started together.
+//!
+//! A core is opened on its own thread and ring. Nobody can connect before all of them are open; if one fails, all end, and
+//! nothing has been half-started.
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use pinion_wal::disk::Disk;
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::fs::{Mode, OFlags};
+
+use super::{RingError, Setup, Siblings, Uring, UringOptions};
+use crate::host::Machine;
+use crate::mesh::Mesh;
+use crate::pin::{self, PinError};
+use crate::{CoreId, Exit};
+
+/// What the threads of a node are made from.
+pub struct Plan {
+    /// The CPU of each core.
+    pub cpus: Vec<usize>,
+    /// A bound socket for each core.
+    pub sockets: Vec<OwnedFd>,
+    /// The data directory; `None` for machines without a disk.
+    pub data_dir: Option<PathBuf>,
+    /// Sizes of each host.
+    pub options: UringOptions,
+    /// Connections of the node, at most.
+    pub clients_max: usize,
+}
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError<E> {
+    /// A thread cannot be pinned.
+    #[error(transparent)]
+    Pin(#[from] PinError),
+    /// A ring cannot be had.
+    #[error(transparent)]
+    Ring(#[from] RingError),
+    /// The machine of a core cannot be opened.
+    #[error(transparent)]
+    Machine(E),
+    /// Something of the system.
+    #[error("{what}: {cause}")]
+    System {
+        /// What was tried.
+        what: String,
+        /// Why it failed.
+        cause: std::io::Error,
+    },
+}
+
+fn system<E>(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> StartError<E> {
+    let what = what.into();
+    move |cause| StartError::System { what, cause }
+}
+
+/// What a core's machine is opened with, on its thread.
+pub struct Opening<'a> {
+    /// The core.
+    pub core: CoreId,
+    /// Its host, to drive the disk with.
+    pub host: &'a mut Uring,
+    /// Its disk.
+    pub disk: Disk,
+}
+
+/// The running cores of a node.
+pub struct Cores {
+    threads: Vec<JoinHandle<Exit>>,
+    siblings: Arc<Siblings>,
+    ended: Arc<OwnedFd>,
+}
+
+impl Cores {
+    /// Starts one thread per core; `open` makes the machine of each. Returns when all serve, or none.
+    pub fn start<M, E, F>(plan: Plan, open: F) -> Result<Self, StartError<E>>
+    where
+        M: Machine,
+        E: Send + 'static,
+        F: Fn(Opening<'_>) -> Result<M, E> + Send + Sync + 'static,
+    {
+        let Plan { cpus, sockets, data_dir, mut options, clients_max } = plan;
+        assert_eq!(cpus.len(), sockets.len(), "one socket per core");
+        pin::check(&cpus)?;
+        options.worker_cpus = pin::left_over(&cpus);
+        let meshes = Mesh::of(cpus.len());
+        let parking = meshes.first().map(Mesh::parking).expect("a node has at least one core");
+        let siblings =
+            Siblings::new(parking, clients_max).map_err(system("an event descriptor cannot be made"))?;
+        let ended = eventfd(0, EventfdFlags::CLOEXEC).map_err(std::io::Error::from);
+        let ended = Arc::new(ended.map_err(system("an event descriptor cannot be made"))?);
+        let (report, reports) = channel();
+        let mut cores = Self { threads: Vec::new(), siblings: siblings.clone(), ended: ended.clone() };
+        let mut gates = Vec::new();
+        let open = Arc::new(open);
+        for ((mesh, cpu), socket) in meshes.into_iter().zip(cpus).zip(sockets) {
+            let (go, gate) = channel();
+            let seed = Seed {
+                cpu,
+                mesh,
+                socket,
+                data_dir: data_dir.clone(),
+                options: options.clone(),
+                siblings: siblings.clone(),
+            };
+            let (report, open, bell) = (report.clone(), open.clone(), EndBell(ended.clone()));
+            let body = move || {
+                let exit = seed.live(&report, &gate, &*open);
+                drop(bell);
+                exit
+            };
+            let name = format!("pinion-{}", gates.len());
+            let thread = std::thread::Builder::new().name(name).spawn(body);
+            cores.threads.push(thread.map_err(system("a thread cannot be started"))?);
+            gates.push(go);
+        }
+        drop(report);
+        cores.await_ready(&reports, &gates)?;
+        Ok(cores)
+    }
+
+    /// Lets the cores listen once all are open. On an error of one, the gates close and all end.
+    fn await_ready<E>(
+        &mut self,
+        reports: &Receiver<Result<(), StartError<E>>>,
+        gates: &[Sender<()>],
+    ) -> Result<(), StartError<E>> {
+        // Opened; then, when let through the gate, listening.
+        for step in 0..2 {
+            for _ in 0..gates.len() {
+                match reports.recv() {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => {
+                        self.siblings.stop();
+                        return Err(error);
+                    }
+                    Err(_) => panic!("a core ended while it was started, without a reason"),
+                }
+            }
+            if step == 0 {
+                for gate in gates {
+                    gate.send(()).expect("a core that is open waits at its gate");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks all cores to stop; they answer what is in flight first.
+    pub fn stop(&self) {
+        self.siblings.stop();
+    }
+
+    /// What the cores share.
+    #[must_use]
+    pub const fn siblings(&self) -> &Arc<Siblings> {
+        &self.siblings
+    }
+
+    /// Becomes readable when a core has ended, for whatever reason.
+    #[must_use]
+    pub fn ended(&self) -> &OwnedFd {
+        &self.ended
+    }
+
+    /// Waits for all cores and tells how they ended, by core.
+    ///
+    /// # Panics
+    /// When a core panicked.
+    #[must_use]
+    pub fn join(self) -> Vec<Exit> {
+        self.threads.into_iter().map(|thread| thread.join().expect("a core panicked")).collect()
+    }
+}
+
+/// Rung when a core's thread ends, by return or by panic.
+struct EndBell(Arc<OwnedFd>);
+
+impl Drop for EndBell {
+    fn drop(&mut self) {
+        // Nobody is left to be told of a failure; the joining thread sees the end itself.
+        let _ = rustix::io::write(&*self.0, &1_u64.to_ne_bytes());
+    }
+}
+
+/// What one thread starts with.
+struct Seed {
+    cpu: usize,
+    mesh: Mesh,
+    socket: OwnedFd,
+    data_dir: Option<PathBuf>,
+    options: UringOptions,
+    siblings: Arc<Siblings>,
+}
+
+impl Seed {
+    fn live<M: Machine, E>(
+        self,
+        report: &Sender<Result<(), StartError<E>>>,
+        gate: &Receiver<()>,
+        open: &dyn Fn(Opening<'_>) -> Result<M, E>,
+    ) -> Exit {
+        let (mut host, mut machine, socket) = match self.open(open) {
+            Ok(opened) => opened,
+            Err(error) => {
+                let _ = report.send(Err(error));
+                return Exit::Stopped;
+            }
+        };
+        let _ = report.send(Ok(()));
+        if gate.recv().is_err() {
+            return Exit::Stopped;
+        }
+        let listening = host.listen(socket).map_err(system("a socket cannot be listened on"));
+        let failed = listening.is_err();
+        let _ = report.send(listening);
+        if failed { Exit::Stopped } else { host.run(&mut machine) }
+    }
+
+    fn open<M: Machine, E>(
+        self,
+        open: &dyn Fn(Opening<'_>) -> Result<M, E>,
+    ) -> Result<(Uring, M, OwnedFd), StartError<E>> {
+        let Self { cpu, mesh, socket, data_dir, options, siblings } = self;
+        pin::pin(cpu)?;
+        let data_dir = data_dir.as_ref().map(|dir| {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let opened = rustix::fs::open(dir, flags, Mode::empty()).map_err(std::io::Error::from);
+            opened.map_err(system(format!("the data directory {} cannot be opened", dir.display())))
+        });
+        let (core, disk) = (mesh.core(), Disk::new());
+        let setup = Setup { options, data_dir: data_dir.transpose()?, disk: disk.clone(), mesh, siblings };
+        let mut host = Uring::new(setup)?;
+        let machine = open(Opening { core, host: &mut host, disk }).map_err(StartError::Machine)?;
+        Ok((host, machine, socket))
+    }
+}
+
+/// Guards the tests and tools that start nodes in one process from pinning two to one CPU at a time.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// Starts the echo machine on these CPUs and runs until `until` returns; answers what that answers. For tests, and for
+/// comparing hosts without a database in the way.
+pub fn with_echo<T>(
+    address: std::net::SocketAddr,
+    cpus: Vec<usize>,
+    until: impl FnOnce(std::net::SocketAddr, &Siblings) -> T,
+) -> Result<T, String> {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let (sockets, address) = super::bind(address, cpus.len()).map_err(|error| error.to_string())?;
+    let options = UringOptions::default();
+    let plan = Plan { cpus, sockets, data_dir: None, options, clients_max: 10_000 };
+    let cores = Cores::start(plan, |_| Ok::<_, std::convert::Infallible>(crate::host::Echo::new()))
+        .map_err(|error| error.to_string())?;
+    let value = until(address, cores.siblings());
+    cores.stop();
+    let _ = cores.join();
+    Ok(value)
+}

@@ -1,0 +1,161 @@
+//! The listening socket of a core.
+
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use io_uring::{opcode, types};
+use pinion_wal::Mono;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+
+use super::ring::{Completion, Ring};
+use super::{Token, TokenKind};
+
+/// Connections that the kernel completes before they are accepted.
+const BACKLOG: i32 = 1024;
+/// After an accept failed (too many open files, no memory), the next is tried this much later.
+const BACK_OFF_MS: u64 = 100;
+
+/// Why an address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// Somebody else does.
+    #[error("{address} is in use: stop the server that listens there, or choose another port with --port")]
+    Busy {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// It is not one of this machine's.
+    #[error("{address} is not an address of this machine: choose another with --bind")]
+    NotOurs {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// Not allowed.
+    #[error(
+        "listening on {address} is not permitted: choose a port of 1024 or above with --port, or grant CAP_NET_BIND_SERVICE"
+    )]
+    Forbidden {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// Anything else.
+    #[error("{address} cannot be listened on: {cause}")]
+    Other {
+        /// The address.
+        address: SocketAddr,
+        /// The reason.
+        cause: std::io::Error,
+    },
+}
+
+impl ListenError {
+    fn new(address: SocketAddr, errno: rustix::io::Errno) -> Self {
+        match errno {
+            rustix::io::Errno::ADDRINUSE => Self::Busy { address },
+            rustix::io::Errno::ADDRNOTAVAIL => Self::NotOurs { address },
+            rustix::io::Errno::ACCESS | rustix::io::Errno::PERM => Self::Forbidden { address },
+            other => Self::Other { address, cause: other.into() },
+        }
+    }
+}
+
+/// Binds one socket per core to `address`; nobody can connect before [`Listener::start`]. Port 0 picks a free port, the
+/// same for all. Answers the sockets and the address they are bound to.
+pub fn bind(address: SocketAddr, cores: usize) -> Result<(Vec<OwnedFd>, SocketAddr), ListenError> {
+    // Sockets that share a port do not notice another server of the same user that shares it too: a socket that does not
+    // share asks first.
+    let alone = bound(address, false).map_err(|errno| ListenError::new(address, errno))?;
+    rustix::net::listen(&alone, 1).map_err(|errno| ListenError::new(address, errno))?;
+    let address = rustix::net::getsockname(&alone)
+        .and_then(SocketAddr::try_from)
+        .map_err(|errno| ListenError::new(address, errno))?;
+    drop(alone);
+    let sockets = (0..cores).map(|_| bound(address, true)).collect::<Result<_, _>>();
+    Ok((sockets.map_err(|errno| ListenError::new(address, errno))?, address))
+}
+
+fn bound(address: SocketAddr, shared: bool) -> rustix::io::Result<OwnedFd> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    sockopt::set_socket_reuseport(&socket, shared)?;
+    // Accepted connections inherit it.
+    sockopt::set_tcp_nodelay(&socket, true)?;
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    rustix::net::bind(&socket, &address)?;
+    Ok(socket)
+}
+
+/// A listening socket on the ring.
+pub struct Listener {
+    socket: OwnedFd,
+    armed: bool,
+    retry_at: Option<Mono>,
+    stopped: bool,
+}
+
+/// What an accept brought.
+pub enum Accepted {
+    /// A connection.
+    Socket(OwnedFd),
+    /// Nothing: it was stopped, or failed and will be tried again.
+    Nothing,
+}
+
+impl Listener {
+    /// Lets clients connect to a socket of [`bind`].
+    pub fn start(socket: OwnedFd, ring: &mut Ring) -> rustix::io::Result<Self> {
+        rustix::net::listen(&socket, BACKLOG)?;
+        let mut listener = Self { socket, armed: false, retry_at: None, stopped: false };
+        listener.arm(ring);
+        Ok(listener)
+    }
+
+    /// Accepts no more. Who is in the backlog is refused when the socket is dropped.
+    pub fn stop(&mut self, ring: &mut Ring) {
+        if !std::mem::replace(&mut self.stopped, true) && self.armed {
+            super::ring::cancel(ring, Token::plain(TokenKind::Accept));
+        }
+    }
+
+    /// An accept has completed.
+    pub fn accepted(&mut self, completion: Completion, now: Mono, ring: &mut Ring) -> Accepted {
+        self.armed = completion.more();
+        let accepted = match completion.result {
+            socket @ 0.. => Accepted::Socket(super::ring::take_descriptor(socket)),
+            error => {
+                let peer_left =
+                    matches!(-error, libc::ECONNABORTED | libc::EINTR | libc::EAGAIN | libc::EPROTO);
+                if !peer_left {
+                    self.retry_at = Some(now.plus_millis(BACK_OFF_MS));
+                }
+                Accepted::Nothing
+            }
+        };
+        if self.retry_at.is_none() {
+            self.arm(ring);
+        }
+        accepted
+    }
+
+    /// Tries again after a failure when it is time; answers when that will be.
+    pub fn retry(&mut self, now: Mono, ring: &mut Ring) -> Option<Mono> {
+        if self.retry_at.is_some_and(|at| now >= at) {
+            self.retry_at = None;
+            self.arm(ring);
+        }
+        self.retry_at
+    }
+
+    fn arm(&mut self, ring: &mut Ring) {
+        if !self.armed && !self.stopped {
+            self.armed = true;
+            let entry = opcode::AcceptMulti::new(types::Fd(self.socket.as_raw_fd()))
+                .flags(libc::SOCK_CLOEXEC)
+                .build();
+            super::ring::push_without_memory(ring, &entry, Token::plain(TokenKind::Accept));
+        }
+    }
+}

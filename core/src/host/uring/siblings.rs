@@ -1,0 +1,201 @@
+//! What the hosts of one node share: bells, counts of connections, sockets on their way to another core, the wish to stop.
+
+use std::io;
+use std::os::fd::{OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::event::{EventfdFlags, eventfd};
+
+use crate::CoreId;
+use crate::mesh::Parking;
+
+/// A core hands a connection away only if it has this many more than the core with the fewest.
+const SPREAD_SLACK: usize = 1;
+
+/// The hosts of one node, as each of them and the thread that started them see them.
+pub struct Siblings {
+    parking: Arc<[Parking]>,
+    members: Vec<Member>,
+    clients: AtomicUsize,
+    clients_max: usize,
+    stop: AtomicBool,
+}
+
+struct Member {
+    /// Rung by who has no ring, or does not know ours.
+    bell: OwnedFd,
+    /// Rung by siblings; -1 until the ring is there and after it is gone.
+    ring: AtomicI32,
+    conns: AtomicUsize,
+    handed: Mutex<Vec<OwnedFd>>,
+    handed_count: AtomicUsize,
+}
+
+impl Siblings {
+    /// The hosts of the cores whose `parking` this is, for at most `clients_max` connections in all.
+    pub fn new(parking: Arc<[Parking]>, clients_max: usize) -> io::Result<Arc<Self>> {
+        let member = || -> io::Result<Member> {
+            Ok(Member {
+                bell: eventfd(0, EventfdFlags::CLOEXEC)?,
+                ring: AtomicI32::new(-1),
+                conns: AtomicUsize::new(0),
+                handed: Mutex::default(),
+                handed_count: AtomicUsize::new(0),
+            })
+        };
+        let members = parking.iter().map(|_| member()).collect::<io::Result<_>>()?;
+        let (clients, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+        Ok(Arc::new(Self { parking, members, clients, clients_max, stop }))
+    }
+
+    /// Asks every core to stop, and wakes them.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        for (index, parking) in self.parking.iter().enumerate() {
+            if parking.must_wake() {
+                self.ring_bell(index);
+            }
+        }
+    }
+
+    /// Whether the cores are asked to stop.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    /// Connections of the node.
+    #[must_use]
+    pub fn clients(&self) -> usize {
+        self.clients.load(Ordering::Relaxed)
+    }
+
+    /// Connections of one core.
+    #[must_use]
+    pub fn conns_of(&self, core: CoreId) -> usize {
+        self.members[usize::from(core.0)].conns.load(Ordering::Relaxed)
+    }
+
+    /// Counts one more connection of the node, unless there are too many already.
+    pub(super) fn admit(&self) -> bool {
+        let admitted = self.clients.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |clients| {
+            (clients < self.clients_max).then_some(clients + 1)
+        });
+        admitted.is_ok()
+    }
+
+    /// The core that shall have a connection which `own` accepted: itself, unless another has clearly fewer. The
+    /// connection is counted there.
+    pub(super) fn place(&self, own: CoreId) -> CoreId {
+        let count = |index: usize| self.members[index].conns.load(Ordering::Relaxed);
+        let fewest = (0..self.members.len()).min_by_key(|&index| count(index)).unwrap_or(usize::from(own.0));
+        let chosen = if count(usize::from(own.0)) >= count(fewest) + SPREAD_SLACK {
+            fewest
+        } else {
+            usize::from(own.0)
+        };
+        self.members[chosen].conns.fetch_add(1, Ordering::Relaxed);
+        CoreId(u16::try_from(chosen).expect("cores are counted in 16 bits"))
+    }
+
+    /// Forgets a connection of `core` that was admitted and placed.
+    pub(super) fn gone(&self, core: CoreId) {
+        self.members[usize::from(core.0)].conns.fetch_sub(1, Ordering::Relaxed);
+        self.clients.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Hands an admitted and placed connection to its core.
+    pub(super) fn hand_over(&self, to: CoreId, socket: OwnedFd) {
+        let member = &self.members[usize::from(to.0)];
+        member.handed.lock().unwrap_or_else(PoisonError::into_inner).push(socket);
+        member.handed_count.fetch_add(1, Ordering::Release);
+        if self.parking[usize::from(to.0)].must_wake() {
+            self.ring_bell(usize::from(to.0));
+        }
+    }
+
+    /// Whether something other than a message waits for `core`: a connection, or the wish to stop.
+    pub(super) fn has_news(&self, core: CoreId, stop_seen: bool) -> bool {
+        self.members[usize::from(core.0)].handed_count.load(Ordering::Acquire) > 0
+            || (!stop_seen && self.stop.load(Ordering::Acquire))
+    }
+
+    /// Takes the connections handed to `core`.
+    pub(super) fn take_handed(&self, core: CoreId) -> Vec<OwnedFd> {
+        let member = &self.members[usize::from(core.0)];
+        if member.handed_count.load(Ordering::Acquire) == 0 {
+            return Vec::new();
+        }
+        let taken = std::mem::take(&mut *member.handed.lock().unwrap_or_else(PoisonError::into_inner));
+        member.handed_count.fetch_sub(taken.len(), Ordering::Release);
+        taken
+    }
+
+    /// The bell of `core`.
+    pub(super) fn bell(&self, core: CoreId) -> &OwnedFd {
+        &self.members[usize::from(core.0)].bell
+    }
+
+    /// The ring of `core`, if it has one now.
+    pub(super) fn ring_of(&self, core: CoreId) -> Option<RawFd> {
+        Some(self.members[usize::from(core.0)].ring.load(Ordering::Acquire)).filter(|&fd| fd >= 0)
+    }
+
+    /// Tells the siblings the ring of `core`, or that it is gone.
+    pub(super) fn set_ring(&self, core: CoreId, ring: Option<RawFd>) {
+        self.members[usize::from(core.0)].ring.store(ring.unwrap_or(-1), Ordering::Release);
+    }
+
+    /// Wakes `core` without a ring.
+    pub(super) fn ring_bell(&self, index: usize) {
+        // The counter of a bell does not overflow before its core has read it; a failure would be a closed bell, and the
+        // bells live as long as this value.
+        rustix::io::write(&self.members[index].bell, &1_u64.to_ne_bytes()).expect("a bell can be rung");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn siblings(cores: usize, clients_max: usize) -> Arc<Siblings> {
+        let parking: Arc<[Parking]> = (0..cores).map(|_| Parking::new()).collect();
+        Siblings::new(parking, clients_max).expect("bells can be made")
+    }
+
+    #[test]
+    fn few_connections_are_spread_evenly_whoever_accepts_them() {
+        let siblings = siblings(3, 100);
+        for _ in 0..9 {
+            assert!(siblings.admit());
+            let _ = siblings.place(CoreId(0));
+        }
+        assert_eq!([0, 1, 2].map(|core| siblings.conns_of(CoreId(core))), [3, 3, 3]);
+    }
+
+    /// O5: the number of connections has a bound, and room comes back.
+    #[test]
+    fn connections_beyond_the_bound_are_not_admitted() {
+        let siblings = siblings(1, 2);
+        assert!(siblings.admit() && siblings.admit());
+        assert!(!siblings.admit());
+        let _ = siblings.place(CoreId(0));
+        siblings.gone(CoreId(0));
+        assert!(siblings.admit());
+    }
+
+    #[test]
+    fn a_sleeping_core_is_woken_for_a_handed_connection() {
+        let siblings = siblings(2, 2);
+        siblings.parking[1].announce();
+        assert!(!siblings.has_news(CoreId(1), false));
+        let socket = eventfd(0, EventfdFlags::CLOEXEC).expect("a descriptor");
+        siblings.hand_over(CoreId(1), socket);
+        assert!(siblings.has_news(CoreId(1), false));
+        let mut rings = [0; 8];
+        rustix::io::read(siblings.bell(CoreId(1)), &mut rings).expect("the bell was rung");
+        assert_eq!(siblings.take_handed(CoreId(1)).len(), 1);
+        assert!(!siblings.has_news(CoreId(1), false));
+    }
+}
