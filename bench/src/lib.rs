@@ -7,4 +7,5 @@
 //!
 //! It is not part of a server: clocks, sockets and threads are its own.
 
+pub mod echo;
 pub mod load;

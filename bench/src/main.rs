@@ -1,7 +1,7 @@
 //! `pinion-bench`: loads a server and measures.
 
 use clap::{Parser, Subcommand};
-use pinion_bench::load;
+use pinion_bench::{echo, load};
 
 #[derive(Parser)]
 #[command(version, about = "Loads a server and measures")]
@@ -14,11 +14,16 @@ struct Arguments {
 enum Command {
     /// Sends GETs or SETs over many connections; prints one line of `name=value` figures
     Load(load::Options),
+    /// Serves an echo on the host of production, until killed
+    Echo(echo::Options),
 }
 
 fn main() -> std::process::ExitCode {
     let outcome = match Arguments::parse().command {
-        Command::Load(options) => load::run(&options).map(|report| println!("{report}")),
+        Command::Load(options) => {
+            load::run(&options).map(|report| println!("{report}")).map_err(|e| e.to_string())
+        }
+        Command::Echo(options) => echo::run(&options),
     };
     match outcome {
         Ok(()) => std::process::ExitCode::SUCCESS,

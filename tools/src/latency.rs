@@ -48,7 +48,7 @@ pub fn run(options: &Options) -> Result<String, String> {
         expect_good(client.call(&[b"AUTH", password.as_bytes()]).map_err(unreachable)?, "AUTH")?;
     }
     let before = stages(&mut client)?;
-    let mut seen = Histogram::<u64>::new(3).expect("three digits are sound");
+    let mut seen = Histogram::<u64>::new_with_bounds(1, 60_000_000_000, 3).expect("the bounds are sound");
     let mut sum = 0u64;
     for number in 0..options.requests {
         let key = format!("pinionctl:latency:{}", number % 64);

@@ -35,6 +35,8 @@ pub enum Operation {
     Fill,
     /// PING
     Ping,
+    /// A line of `value_bytes` that an echo server sends back
+    Echo,
 }
 
 /// The load, as flags.
@@ -149,6 +151,12 @@ impl Requests {
                 self.push_set(out, key);
             }
             Operation::Ping => out.extend_from_slice(b"*1\r\n$4\r\nPING\r\n"),
+            // Read back, it is a RESP status.
+            Operation::Echo => {
+                out.push(b'+');
+                out.extend_from_slice(&self.value);
+                out.extend_from_slice(b"\r\n");
+            }
         }
     }
 
