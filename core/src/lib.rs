@@ -6,13 +6,17 @@
 //! Everything of a core stays on its thread. What cores share, and nothing else: the [`mesh`], budgets that are leased in
 //! chunks, the clock's word and published snapshots.
 
+pub mod config;
 pub mod host;
 mod ids;
 mod inbox;
+pub mod ledger;
 pub mod mesh;
+pub mod node;
 mod outbox;
 pub mod pin;
 pub mod resp;
+pub mod signal;
 
 pub use ids::ConnId;
 pub use inbox::{Chunk, Event, Inbox, ReceiveEnd};

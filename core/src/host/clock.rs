@@ -17,7 +17,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock that starts at zero.
+    /// A clock that starts at zero. Copies go on together.
     #[must_use]
     pub fn new() -> Self {
         Self {

@@ -11,21 +11,11 @@ pub mod uring;
 
 pub use clock::Clock;
 pub use echo::{ECHO_UNSENT_BYTES_MAX, Echo};
+pub use pinion_shard::Now;
 pub use slab::Slab;
 pub use ticks::Tsc;
 
-use pinion_wal::Mono;
-
 use crate::{Inbox, Outbox};
-
-/// The time of a turn, sampled once, after its inbox was closed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Now {
-    /// Elapsed time, never going back: the larger of what the raw clock and the clock that counts suspension say.
-    pub mono: Mono,
-    /// The wall clock in milliseconds since 1970. It may jump; only the clock group judges it.
-    pub wall_ms: u64,
-}
 
 /// A state machine that is driven turn by turn.
 pub trait Machine {

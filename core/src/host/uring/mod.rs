@@ -125,7 +125,7 @@ impl Uring {
         ring.provide(&mut slab).map_err(RingError::from_setup)?;
         let core = mesh.core();
         siblings.set_ring(core, Some(ring.fd()));
-        let mut clock = Clock::new();
+        let mut clock = siblings.clock();
         let now = clock.sample().mono;
         Ok(Self {
             core,

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::CoreId;
+use crate::host::Clock;
 use crate::mesh::Parking;
 
 /// A core hands a connection away only if it has this many more than the core with the fewest.
@@ -15,6 +16,8 @@ const SPREAD_SLACK: usize = 1;
 
 /// The hosts of one node, as each of them and the thread that started them see them.
 pub struct Siblings {
+    /// The clock of the node: what cores tell one another about time means the same to all.
+    clock: Clock,
     parking: Arc<[Parking]>,
     members: Vec<Member>,
     clients: AtomicUsize,
@@ -46,7 +49,7 @@ impl Siblings {
         };
         let members = parking.iter().map(|_| member()).collect::<io::Result<_>>()?;
         let (clients, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Ok(Arc::new(Self { parking, members, clients, clients_max, stop }))
+        Ok(Arc::new(Self { clock: Clock::new(), parking, members, clients, clients_max, stop }))
     }
 
     /// Asks every core to stop, and wakes them.
@@ -63,6 +66,12 @@ impl Siblings {
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.stop.load(Ordering::Acquire)
+    }
+
+    /// A copy of the node's clock: all copies answer alike.
+    #[must_use]
+    pub const fn clock(&self) -> Clock {
+        self.clock
     }
 
     /// Connections of the node.

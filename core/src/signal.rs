@@ -1,0 +1,69 @@
+//! Signals that ask the server to stop, as something to wait for.
+#![expect(unsafe_code, reason = "signal masks are set by calls of libc")]
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// The signals that ask for a stop.
+const STOPPING: [i32; 2] = [libc::SIGTERM, libc::SIGINT];
+
+/// The stop signals of this process, taken from their default fate.
+pub struct StopSignals {
+    descriptor: OwnedFd,
+}
+
+impl StopSignals {
+    /// Takes the signals over, for this thread and those it starts later. Call it before any thread is started.
+    pub fn take_over() -> io::Result<Self> {
+        // SAFETY: the set is written by `sigemptyset` before anything reads it, and lives on this stack.
+        let descriptor = unsafe {
+            let mut set = std::mem::zeroed();
+            libc::sigemptyset(&raw mut set);
+            for signal in STOPPING {
+                libc::sigaddset(&raw mut set, signal);
+            }
+            let refused = libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+            if refused != 0 {
+                return Err(io::Error::from_raw_os_error(refused));
+            }
+            libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK)
+        };
+        if descriptor < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the call above has just made it.
+        Ok(Self { descriptor: unsafe { OwnedFd::from_raw_fd(descriptor) } })
+    }
+
+    /// Takes a signal that has arrived.
+    pub fn next(&self) -> Option<i32> {
+        let mut info = [0_u8; size_of::<libc::signalfd_siginfo>()];
+        let read = rustix::io::read(&self.descriptor, &mut info).ok()?;
+        let number: [u8; 4] = info[..4].try_into().expect("four bytes");
+        (read == info.len()).then(|| i32::from_ne_bytes(number))
+    }
+}
+
+impl AsFd for StopSignals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_to_this_thread_is_taken_and_kills_nothing() {
+        #[expect(clippy::disallowed_methods, reason = "the mask belongs to a thread: this one must not stay")]
+        let taken = std::thread::spawn(|| {
+            let signals = StopSignals::take_over().expect("signals can be taken over");
+            assert_eq!(signals.next(), None);
+            // SAFETY: sends a blocked signal to the calling thread.
+            unsafe { libc::pthread_kill(libc::pthread_self(), libc::SIGTERM) };
+            (signals.next(), signals.next())
+        });
+        assert_eq!(taken.join().expect("the thread ends"), (Some(libc::SIGTERM), None));
+    }
+}
