@@ -3,25 +3,32 @@
 //! This crate knows no socket, ring or thread, reads no clock and draws no randomness: all of it enters as arguments.
 //! Read first: [`Command`] (what is logged), [`Batch`] (how it is logged), [`Reply`] (what comes back).
 
+pub mod apply;
 mod archive;
 mod batch;
 pub mod clock;
 mod command;
+mod digest;
+mod execute;
 mod ids;
 mod key;
 pub mod layout;
 pub mod limits;
 pub mod node;
 mod now;
+pub mod read;
 mod reply;
+mod row;
 mod slot;
 pub mod storage;
 
+pub use apply::{Apply, Committed, Halt, HaltCause, Lanes, Owned, State, StateError};
 pub use archive::{List, ListIter};
 pub use batch::{
     Batch, BatchBuf, BatchBuilder, BatchError, HEADER_BYTES, Header, Kind, MAGIC, Origin, Stamp, batches,
 };
 pub use command::{Command, Control, Expire, ExpireWhen, Malformed, Read, SetWhen, TypeFilter};
+pub use digest::Digest;
 pub use ids::{
     CATALOG_GROUP, CLOCK_GROUP, ClusterId, CoreId, FIRST_DATA_GROUP, GroupId, LogIndex, NodeId, RangeId,
     ReplicaId, Slot, Term, Timestamp,
@@ -30,5 +37,7 @@ pub use key::{
     Key, Keyspace, REDIS_KEYSPACE, RowKey, RowKind, RowParts, SYSTEM_KEYSPACE, ScanPosition, decode_row,
 };
 pub use now::Now;
-pub use reply::{Replies, Reply, ReplyError, ReplyTo};
+pub use read::{PendingRead, Prepared, ReadFailure, glob_matches};
+pub use reply::{OwnedReply, Replies, Reply, ReplyError, ReplyTo};
+pub use row::{Row, RowError, ValueType};
 pub use slot::{SLOT_COUNT, crc16};

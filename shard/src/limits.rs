@@ -36,3 +36,7 @@ pub const CORES_MAX: u16 = 256;
 pub const DATA_GROUPS_MAX: u32 = 1024;
 
 const _: () = assert!(DATA_GROUPS_MAX <= crate::SLOT_COUNT as u32);
+/// Commands of a group that may be in flight between admission and publication.
+pub const APPLY_STEPS_MAX: usize = 1024;
+/// Commands whose memory is asked for before the first of them is touched.
+pub const PREFETCH_COMMANDS: usize = 16;

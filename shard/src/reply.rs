@@ -120,3 +120,58 @@ impl<F: FnMut(ReplyTo, Reply<'_>)> Replies for F {
         self(to, reply);
     }
 }
+
+/// An answer that borrows nothing: of what could not be answered at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OwnedReply {
+    /// One that holds no bytes.
+    Plain(Reply<'static>),
+    /// A value.
+    Bulk(Vec<u8>),
+    /// A status word.
+    Simple(Vec<u8>),
+    /// Several.
+    Array(Vec<OwnedReply>),
+    /// A page of SCAN: the next cursor and the keys.
+    Page(u64, Vec<Vec<u8>>),
+}
+
+impl From<Reply<'_>> for OwnedReply {
+    /// Takes a reply that is complete in itself: not the head of an array, nor that of a page with keys.
+    fn from(reply: Reply<'_>) -> Self {
+        match reply {
+            Reply::Bulk(bytes) => Self::Bulk(bytes.to_vec()),
+            Reply::Simple(word) => Self::Simple(word.to_vec()),
+            Reply::Ok => Self::Plain(Reply::Ok),
+            Reply::Nil => Self::Plain(Reply::Nil),
+            Reply::Int(int) => Self::Plain(Reply::Int(int)),
+            Reply::Error(error) => Self::Plain(Reply::Error(error)),
+            Reply::Array(count) => Self::Plain(Reply::Array(count)),
+            Reply::Page { cursor, count } => Self::Plain(Reply::Page { cursor, count }),
+        }
+    }
+}
+
+impl OwnedReply {
+    /// Hands the answer out, part by part.
+    pub fn deliver(&self, to: ReplyTo, out: &mut impl Replies) {
+        match self {
+            Self::Plain(reply) => out.reply(to, *reply),
+            Self::Bulk(bytes) => out.reply(to, Reply::Bulk(bytes)),
+            Self::Simple(word) => out.reply(to, Reply::Simple(word)),
+            Self::Array(items) => {
+                out.reply(to, Reply::Array(u32::try_from(items.len()).expect("limits bound arguments")));
+                for item in items {
+                    item.deliver(to, out);
+                }
+            }
+            Self::Page(cursor, keys) => {
+                let count = u32::try_from(keys.len()).expect("a page is small");
+                out.reply(to, Reply::Page { cursor: *cursor, count });
+                for key in keys {
+                    out.reply(to, Reply::Bulk(key));
+                }
+            }
+        }
+    }
+}

@@ -255,6 +255,20 @@ impl<'a> Batch<'a> {
         if expected == found { Ok(()) } else { Err(BatchError::BodyCrc { expected, found }) }
     }
 
+    /// Checks that the body is as many length-prefixed archives as the header counts, at least one, and nothing else.
+    pub fn check_lengths(&self) -> Result<(), BatchError> {
+        let mut body = self.body;
+        for index in 0..self.header.count {
+            let malformed = BatchError::Malformed { index };
+            let (len, rest) = body.split_first_chunk().ok_or(malformed)?;
+            (_, body) = rest.split_at_checked(u32::from_le_bytes(*len) as usize).ok_or(malformed)?;
+        }
+        if self.header.count == 0 || !body.is_empty() {
+            return Err(BatchError::Malformed { index: self.header.count });
+        }
+        Ok(())
+    }
+
     /// The commands in order; the kind must be [`Kind::Commands`].
     pub fn commands(&self) -> impl Iterator<Item = Result<Command<'a>, BatchError>> + use<'a> {
         assert_eq!(self.header.kind, Kind::Commands);
@@ -278,9 +292,6 @@ impl<'a> Batch<'a> {
             let (archive, rest) =
                 rest.split_at_checked(u32::from_le_bytes(*len) as usize).ok_or(malformed)?;
             body = rest;
-            if index + 1 == count && !rest.is_empty() {
-                return Err(malformed);
-            }
             open(archive).map_err(|Malformed| malformed)
         })
     }

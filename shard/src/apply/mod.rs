@@ -1,0 +1,409 @@
+//! The apply pipeline: from committed entries to rows and replies.
+//!
+//! Stages: decode (in place) -> fetch (rows that only the disk has; many reads in flight) -> execute -> publish (contiguous
+//! prefix: replies, applied index, published timestamp). While nothing is in flight and the rows are in memory, commands go
+//! straight through, without a queue and without an allocation.
+//!
+//! | holds | why |
+//! |---|---|
+//! | `published <= last stamped timestamp`; rows above `published` are invisible to readers at it | execution may run ahead of publication |
+//! | commands that share a lane execute in the order of the log | results depend on the log alone |
+//! | the memtable is sealed only when nothing is in flight | it then holds exactly the entries up to the boundary |
+//! | no seal lies between the fetch and the execution of a command | so what memory holds is newer than what was fetched |
+//! | each entry is the one after the last | commands are not idempotent |
+
+mod decode;
+mod halt;
+mod line;
+mod perform;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use pinion_lsm::{Boundary, Tree};
+use pinion_wal::task::Spawner;
+
+pub use halt::{Halt, HaltCause};
+pub use line::Lanes;
+pub use state::{Owned, State, StateError};
+
+use crate::limits::{APPLY_STEPS_MAX, PREFETCH_COMMANDS};
+use crate::{BatchError, Command, Digest, Kind, LogIndex, Replies, Term, Timestamp};
+use decode::{Item, Reading};
+use line::{Line, Published, malformed, perform, place_of};
+use perform::{Ground, Performed};
+pub(crate) use perform::{Place, live};
+
+/// An entry that is committed and stable.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    /// Its index: the one after the last submitted.
+    pub index: LogIndex,
+    /// Its term.
+    pub term: Term,
+    /// Its batches; empty for an entry that changes nothing.
+    pub data: Bytes,
+    /// Whether its replies are wanted here.
+    pub answer: bool,
+}
+
+enum Waiting {
+    Entry(Committed),
+    /// The configuration of the group from this entry on.
+    Configuration(LogIndex, Term, Bytes),
+}
+
+/// The state machine of one group. See the module page.
+pub struct Apply {
+    tree: Tree,
+    state: State,
+    submitted: VecDeque<Waiting>,
+    submitted_bytes: usize,
+    last_submitted: LogIndex,
+    reading: Option<Reading>,
+    line: Line,
+    applied: (LogIndex, Term),
+    published: Timestamp,
+    sealing: bool,
+    halted: Option<Halt>,
+    cell: Vec<u8>,
+}
+
+impl Apply {
+    /// The state machine as the tables of `tree` hold it: at `boundary`. The first entry to submit is the one after it.
+    ///
+    /// # Errors
+    /// When the state in the boundary was written by a newer version.
+    pub fn open(tree: Tree, boundary: &Boundary, lanes: Lanes, spawner: Spawner) -> Result<Self, StateError> {
+        let mut state = State::decode(&boundary.state)?;
+        let forgotten = state.move_safe_point(Timestamp::ZERO);
+        perform::hand_over(&tree, state.safe_point, forgotten);
+        let mut applied = boundary.index;
+        if pinion_wal::planted::is("replay-from-wrong-index") {
+            applied.0 = applied.0.saturating_sub(1);
+        }
+        Ok(Self {
+            tree,
+            published: state.last,
+            state,
+            submitted: VecDeque::new(),
+            submitted_bytes: 0,
+            last_submitted: applied,
+            reading: None,
+            line: Line::new(lanes, spawner),
+            applied: (applied, boundary.term),
+            sealing: false,
+            halted: None,
+            cell: Vec::new(),
+        })
+    }
+
+    /// The last entry that was applied and published whole, and its term.
+    #[must_use]
+    pub const fn applied(&self) -> (LogIndex, Term) {
+        self.applied
+    }
+
+    /// The timestamp up to which everything is published: reads at it see exactly that.
+    #[must_use]
+    pub const fn published(&self) -> Timestamp {
+        self.published
+    }
+
+    /// The replicated state. While commands are in flight it runs ahead of what is published.
+    #[must_use]
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The digest, when nothing is in flight: it then belongs to the applied index.
+    #[must_use]
+    pub fn digest(&self) -> Option<Digest> {
+        (self.reading.is_none() && self.line.is_empty()).then_some(self.state.digest)
+    }
+
+    /// The tree that holds the rows.
+    #[must_use]
+    pub const fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    pub(crate) const fn spawner(&self) -> &Spawner {
+        self.line.spawner()
+    }
+
+    /// Whether everything submitted is applied.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.submitted.is_empty() && self.reading.is_none() && self.line.is_empty() && !self.sealing
+    }
+
+    /// Bytes of entries that were submitted and not decoded yet.
+    #[must_use]
+    pub const fn submitted_bytes(&self) -> usize {
+        self.submitted_bytes
+    }
+
+    /// Why the replica has stopped executing, if it has.
+    #[must_use]
+    pub const fn halted(&self) -> Option<&Halt> {
+        self.halted.as_ref()
+    }
+
+    /// Takes the next committed entry; [`Apply::run`] executes it.
+    ///
+    /// # Errors
+    /// When it is not the one after the last.
+    pub fn submit(&mut self, entry: Committed) -> Result<(), Halt> {
+        self.follow(entry.index)?;
+        self.submitted_bytes += entry.data.len();
+        self.submitted.push_back(Waiting::Entry(entry));
+        Ok(())
+    }
+
+    /// Takes the next committed entry, which changes the configuration of the group to `configuration`.
+    ///
+    /// # Errors
+    /// When it is not the one after the last.
+    pub fn submit_configuration(
+        &mut self,
+        index: LogIndex,
+        term: Term,
+        configuration: Bytes,
+    ) -> Result<(), Halt> {
+        self.follow(index)?;
+        self.submitted.push_back(Waiting::Configuration(index, term, configuration));
+        Ok(())
+    }
+
+    fn follow(&mut self, index: LogIndex) -> Result<(), Halt> {
+        let last = self.last_submitted;
+        if index != last.next() {
+            return Err(Halt { index, cause: HaltCause::Gap { last } });
+        }
+        self.last_submitted = index;
+        Ok(())
+    }
+
+    /// Asks for the memtable to be sealed at the next entry boundary at which nothing is in flight; [`Apply::run`] does it, and
+    /// admits nothing until then.
+    pub const fn request_seal(&mut self) {
+        self.sealing = true;
+    }
+
+    /// Executes, for about `commands_max` commands, and publishes what is done. Answers whether there is more to do at once: what
+    /// waits for the disk goes on in a later run.
+    ///
+    /// # Errors
+    /// When an entry cannot be executed: for ever, and nothing after it is.
+    pub fn run(&mut self, commands_max: usize, out: &mut impl Replies) -> Result<bool, Halt> {
+        if let Some(halt) = &self.halted {
+            return Err(halt.clone());
+        }
+        let result = self.advance(commands_max, out);
+        if let Err(halt) = &result {
+            self.halted = Some(halt.clone());
+        }
+        result
+    }
+
+    fn advance(&mut self, commands_max: usize, out: &mut impl Replies) -> Result<bool, Halt> {
+        let mut left = commands_max;
+        loop {
+            self.progress(out)?;
+            self.seal_if_asked();
+            if left == 0 {
+                return Ok(!self.submitted.is_empty() || self.reading.is_some());
+            }
+            let admitted = self.admit(left, out)?;
+            if admitted == 0 && self.reading.is_none() && (self.sealing || self.submitted.is_empty()) {
+                self.progress(out)?;
+                if !self.seal_if_asked() {
+                    return Ok(false);
+                }
+            } else if admitted == 0 {
+                return Ok(false);
+            }
+            left = left.saturating_sub(admitted);
+        }
+    }
+
+    /// Executes and publishes what is in flight.
+    fn progress(&mut self, out: &mut impl Replies) -> Result<(), Halt> {
+        if self.line.is_empty() {
+            return Ok(());
+        }
+        let mut ground = Ground { tree: &self.tree, state: &mut self.state, cell: &mut self.cell };
+        self.line.progress(&mut ground)?;
+        while let Some(published) = self.line.publish() {
+            match published {
+                Published::Command(item, reply) => {
+                    self.published = item.env.at;
+                    if let Some(to) = item.to {
+                        reply.deliver(to, out);
+                    }
+                }
+                Published::Entry(index, term) => self.applied = (index, term),
+            }
+        }
+        Ok(())
+    }
+
+    fn seal_if_asked(&mut self) -> bool {
+        let now = self.sealing && self.reading.is_none() && self.line.is_empty();
+        if now {
+            let (index, term) = self.applied;
+            self.tree.seal(Boundary { index, term, state: self.state.encode() });
+            self.sealing = false;
+        }
+        now
+    }
+
+    /// Decodes some commands; executes them when nothing is in flight, else puts them in line. Answers how many units of work
+    /// that was: 0 when it must wait.
+    fn admit(&mut self, left: usize, out: &mut impl Replies) -> Result<usize, Halt> {
+        if self.line.len() >= APPLY_STEPS_MAX {
+            return Ok(0);
+        }
+        let Some(mut reading) = self.next_entry() else { return Ok(0) };
+        let index = reading.index;
+        let halt = |cause: HaltCause| Halt { index, cause };
+        let admitted = if self.line.is_empty() {
+            self.straight(&mut reading, left, out).map_err(halt)?
+        } else {
+            self.queued(&mut reading).map_err(halt)?
+        };
+        if !reading.is_done() {
+            self.reading = Some(reading);
+        } else if self.line.is_empty() {
+            self.applied = (index, reading.term);
+        } else {
+            self.line.end(index, reading.term);
+        }
+        Ok(admitted.max(1))
+    }
+
+    fn next_entry(&mut self) -> Option<Reading> {
+        if let Some(reading) = self.reading.take() {
+            return Some(reading);
+        }
+        if self.sealing {
+            return None;
+        }
+        match self.submitted.pop_front()? {
+            Waiting::Entry(entry) => {
+                self.submitted_bytes -= entry.data.len();
+                Some(Reading::new(entry))
+            }
+            Waiting::Configuration(index, term, configuration) => {
+                // Nothing that is in flight looks at it, and it is written out only when nothing is.
+                self.state.configuration = configuration;
+                Some(Reading::new(Committed { index, term, data: Bytes::new(), answer: false }))
+            }
+        }
+    }
+
+    /// Executes commands of an entry one after the other, until one of them needs the disk.
+    fn straight(
+        &mut self,
+        reading: &mut Reading,
+        left: usize,
+        out: &mut impl Replies,
+    ) -> Result<usize, HaltCause> {
+        let data = reading.data.clone();
+        let mut done = 0;
+        while done < left && self.line.is_empty() {
+            let mut window: [Option<Opened<'_>>; PREFETCH_COMMANDS] = [const { None }; PREFETCH_COMMANDS];
+            let opened = self.open_window(reading, &data, &mut window)?;
+            if opened == 0 {
+                break;
+            }
+            done += opened;
+            for opened in window.into_iter().flatten() {
+                self.execute(reading.index, &data, opened, out)?;
+            }
+        }
+        Ok(done)
+    }
+
+    /// Opens the next commands and asks for the memory that they will look at: first all index slots, then all entries.
+    fn open_window<'d>(
+        &mut self,
+        reading: &mut Reading,
+        data: &'d Bytes,
+        window: &mut [Option<Opened<'d>>],
+    ) -> Result<usize, HaltCause> {
+        let mut opened = 0;
+        for slot in window.iter_mut() {
+            let Some(item) = reading.next(&mut self.state)? else { break };
+            opened += 1;
+            let command = match item.kind {
+                Kind::Commands if !item.late => Some(open_command(data, &item)?),
+                _ => None,
+            };
+            let place = command.as_ref().and_then(place_of);
+            if let Some(place) = &place {
+                self.tree.prefetch_slot(place.hash);
+            }
+            *slot = Some(Opened { item, command, place });
+        }
+        for opened in window.iter().flatten() {
+            if let Some(place) = &opened.place {
+                self.tree.prefetch_entry(place.hash);
+            }
+        }
+        Ok(opened)
+    }
+
+    #[inline]
+    fn execute(
+        &mut self,
+        entry: LogIndex,
+        data: &Bytes,
+        opened: Opened<'_>,
+        out: &mut impl Replies,
+    ) -> Result<(), HaltCause> {
+        let Opened { item, command, place } = opened;
+        let mut ground = Ground { tree: &self.tree, state: &mut self.state, cell: &mut self.cell };
+        if self.line.is_empty() {
+            let answer = |reply: crate::Reply<'_>| {
+                if let Some(to) = item.to {
+                    out.reply(to, reply);
+                }
+            };
+            let performed = match &command {
+                Some(command) => ground.command(command, place.as_ref(), &item.env, &[], answer)?,
+                None => perform(&mut ground, data, &item, &[], answer)?,
+            };
+            if matches!(performed, Performed::Done) {
+                self.published = item.env.at;
+                return Ok(());
+            }
+        }
+        Ok(self.line.admit(&ground, entry, data, item)?)
+    }
+
+    /// Puts one command of an entry in line.
+    fn queued(&mut self, reading: &mut Reading) -> Result<usize, HaltCause> {
+        let Some(item) = reading.next(&mut self.state)? else { return Ok(0) };
+        let ground = Ground { tree: &self.tree, state: &mut self.state, cell: &mut self.cell };
+        self.line.admit(&ground, reading.index, &reading.data, item)?;
+        Ok(1)
+    }
+}
+
+/// A command that is about to be executed.
+struct Opened<'d> {
+    item: Item,
+    /// `None` for a control, and for a command that came too late.
+    command: Option<Command<'d>>,
+    place: Option<Place>,
+}
+
+#[inline]
+fn open_command<'d>(data: &'d [u8], item: &Item) -> Result<Command<'d>, BatchError> {
+    Command::open(&data[item.span.clone()]).map_err(|_| malformed(item))
+}

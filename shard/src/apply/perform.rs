@@ -1,0 +1,376 @@
+//! Performing one command on the tree: looking at its rows, executing, writing.
+
+use pinion_lsm::{Cell, Get, OwnedCell, Probe, Tree};
+
+use super::State;
+use super::halt::HaltCause;
+use super::state::Owned;
+use crate::execute::{Env, Footprint, Write, execute_one};
+use crate::key::{Keyspace, REDIS_KEYSPACE, SYSTEM_KEYSPACE};
+use crate::row::{Row, RowError};
+use crate::{Command, Control, Key, List, RangeId, Reply, ReplyError, RowKey, RowKind, Slot, Timestamp};
+
+/// A row as its tables hold it, read ahead of execution.
+pub(super) type Fetched = Option<(Timestamp, OwnedCell)>;
+
+/// What a command found on its way.
+pub(super) enum Performed {
+    /// It is done, and its reply was given.
+    Done,
+    /// Nothing was changed: the row of its key number `usize` must be read first.
+    Needs(usize, Probe),
+}
+
+/// The tree and the state that commands work on.
+pub(super) struct Ground<'g> {
+    pub tree: &'g Tree,
+    pub state: &'g mut State,
+    /// A buffer for cells.
+    pub cell: &'g mut Vec<u8>,
+}
+
+/// A key of a command, encoded.
+pub(crate) struct Place {
+    pub row: RowKey,
+    pub hash: u64,
+}
+
+impl Place {
+    #[inline]
+    pub fn new(keyspace: Keyspace, key: &Key<'_>) -> Self {
+        let row = key.row(keyspace, RowKind::Metadata);
+        let hash = Tree::hash(&row);
+        Self { row, hash }
+    }
+}
+
+enum Looked<R> {
+    Seen(R),
+    Needs(Probe),
+}
+
+/// The live row in a cell.
+pub(crate) fn live<'r>(
+    at: Timestamp,
+    cell: Cell<'r>,
+    forgotten: Timestamp,
+    time_ms: u64,
+) -> Result<Option<Row<'r>>, RowError> {
+    let Cell::Inline(bytes) = cell else { return Ok(None) };
+    if at <= forgotten {
+        return Ok(None);
+    }
+    let row = Row::decode(bytes)?;
+    Ok(Some(row).filter(|row| !row.expired(time_ms)))
+}
+
+impl Ground<'_> {
+    /// Shows `see` the newest live row at `place`. Memory is asked first: what was fetched counts only where memory holds
+    /// nothing newer.
+    #[inline]
+    fn look<R>(
+        &self,
+        place: &Place,
+        time_ms: u64,
+        fetched: Option<&Fetched>,
+        see: impl FnOnce(Option<Row<'_>>) -> R,
+    ) -> Result<Looked<R>, HaltCause> {
+        let forgotten = self.state.forgotten(Timestamp::MAX);
+        let mut see = Some(see);
+        let mut once = |row: Option<Row<'_>>| see.take().expect("a row is seen once")(row);
+        let got = self.tree.get(&place.row, place.hash, Timestamp::MAX, |at, cell| {
+            live(at, cell, forgotten, time_ms).map(&mut once)
+        });
+        match (got, fetched) {
+            (Get::Found(seen), _) => Ok(Looked::Seen(seen?)),
+            (Get::Absent, _) | (Get::OnDisk(_), Some(None)) => Ok(Looked::Seen(once(None))),
+            (Get::OnDisk(_), Some(Some((at, cell)))) => {
+                Ok(Looked::Seen(once(live(*at, cell.borrow(), forgotten, time_ms)?)))
+            }
+            (Get::OnDisk(probe), None) => Ok(Looked::Needs(probe)),
+        }
+    }
+
+    #[inline]
+    fn write(&mut self, place: &Place, at: Timestamp, write: Write) {
+        let cell = match write {
+            Write::Nothing => return,
+            Write::Put => Cell::Inline(self.cell),
+            Write::Delete => Cell::Tombstone,
+        };
+        self.state.digest.add(&place.row, at, cell);
+        self.tree.put(&place.row, place.hash, at, cell);
+    }
+
+    /// Performs a command whose rows are in memory or among the fetched; `place` is that of its key, if it has just one.
+    #[inline]
+    pub fn command(
+        &mut self,
+        command: &Command<'_>,
+        place: Option<&Place>,
+        env: &Env,
+        fetched: &[(usize, Fetched)],
+        answer: impl FnOnce(Reply<'_>),
+    ) -> Result<Performed, HaltCause> {
+        match command.footprint() {
+            Footprint::One { key, reads } => {
+                if !self.state.owns(key.slot()) {
+                    answer(moved(key.slot()));
+                    return Ok(Performed::Done);
+                }
+                let place = place.expect("a command of one key comes with its place");
+                self.one(command, place, reads, env, fetched, answer)
+            }
+            Footprint::Many => self.many(command, env, fetched, answer),
+            Footprint::All => {
+                self.state.flush_all(env.at);
+                answer(Reply::Ok);
+                Ok(Performed::Done)
+            }
+        }
+    }
+
+    #[inline]
+    fn one(
+        &mut self,
+        command: &Command<'_>,
+        place: &Place,
+        reads: bool,
+        env: &Env,
+        fetched: &[(usize, Fetched)],
+        answer: impl FnOnce(Reply<'_>),
+    ) -> Result<Performed, HaltCause> {
+        let mut cell = std::mem::take(self.cell);
+        let looked = if reads {
+            let fetched = fetched.first().map(|(_, fetched)| fetched);
+            self.look(place, env.time_ms, fetched, |row| execute_one(command, env, row, &mut cell, answer))
+        } else {
+            Ok(Looked::Seen(execute_one(command, env, None, &mut cell, answer)))
+        };
+        *self.cell = cell;
+        match looked? {
+            Looked::Seen(write) => {
+                self.write(place, env.at, write);
+                Ok(Performed::Done)
+            }
+            Looked::Needs(probe) => Ok(Performed::Needs(0, probe)),
+        }
+    }
+
+    fn many(
+        &mut self,
+        command: &Command<'_>,
+        env: &Env,
+        fetched: &[(usize, Fetched)],
+        answer: impl FnOnce(Reply<'_>),
+    ) -> Result<Performed, HaltCause> {
+        let (keys, stride) = match command {
+            Command::Del { keys } => (*keys, 1),
+            Command::MSet { pairs, .. } => (*pairs, 2),
+            other => panic!("{other:?} has no list of keys"),
+        };
+        if let Some(key) = keys.iter().step_by(stride).map(Key::new).find(|key| !self.state.owns(key.slot()))
+        {
+            answer(moved(key.slot()));
+            return Ok(Performed::Done);
+        }
+        let done = match *command {
+            Command::Del { keys } => self.delete(keys, env, fetched)?.map_err(Reply::Int),
+            Command::MSet { pairs, only_new } => {
+                self.set_many(pairs, only_new, env, fetched)?.map_err(|set| match only_new {
+                    true => Reply::Int(set.into()),
+                    false => Reply::Ok,
+                })
+            }
+            _ => unreachable!("matched above"),
+        };
+        match done {
+            Ok(needs) => Ok(needs),
+            Err(reply) => {
+                answer(reply);
+                Ok(Performed::Done)
+            }
+        }
+    }
+
+    /// Deletes what is there of these keys: `Err` is how many there were.
+    fn delete(
+        &mut self,
+        keys: List<'_>,
+        env: &Env,
+        fetched: &[(usize, Fetched)],
+    ) -> Result<Result<Performed, i64>, HaltCause> {
+        let mut found = Vec::new();
+        for (number, key) in keys.keys().enumerate() {
+            let place = Place::new(REDIS_KEYSPACE, &key);
+            match self.exists(number, &place, env, fetched)? {
+                Looked::Seen(true) => found.push(place),
+                Looked::Seen(false) => {}
+                Looked::Needs(probe) => return Ok(Ok(Performed::Needs(number, probe))),
+            }
+        }
+        // A key named twice is there once.
+        let mut deleted = 0;
+        for place in found {
+            if !self.wrote(&place, env.at) {
+                self.write(&place, env.at, Write::Delete);
+                deleted += 1;
+            }
+        }
+        Ok(Err(deleted))
+    }
+
+    /// Sets these keys, unless one of them must not be there: `Err` is whether they were set.
+    fn set_many(
+        &mut self,
+        pairs: List<'_>,
+        only_new: bool,
+        env: &Env,
+        fetched: &[(usize, Fetched)],
+    ) -> Result<Result<Performed, bool>, HaltCause> {
+        if only_new {
+            for (number, (key, _)) in pairs.pairs().enumerate() {
+                match self.exists(number, &Place::new(REDIS_KEYSPACE, &key), env, fetched)? {
+                    Looked::Seen(true) => return Ok(Err(false)),
+                    Looked::Seen(false) => {}
+                    Looked::Needs(probe) => return Ok(Ok(Performed::Needs(number, probe))),
+                }
+            }
+        }
+        // Of a key named twice the last value counts, and its row is written once (T13).
+        let pairs: Vec<_> = pairs.pairs().collect();
+        for (key, value) in pairs.into_iter().rev() {
+            let place = Place::new(REDIS_KEYSPACE, &key);
+            if !self.wrote(&place, env.at) {
+                Row::string(value, None).encode(self.cell);
+                self.write(&place, env.at, Write::Put);
+            }
+        }
+        Ok(Err(true))
+    }
+
+    /// The reads that a command needs from the disk.
+    pub fn probes_of_command(&self, command: &Command<'_>) -> Vec<(usize, Probe)> {
+        match *command {
+            Command::Del { keys } => self.probes(&mut keys.keys()),
+            Command::MSet { pairs, only_new: true } => self.probes(&mut pairs.pairs().map(|(key, _)| key)),
+            _ => match command.footprint() {
+                Footprint::One { key, reads: true } => self.probes(&mut std::iter::once(key)),
+                _ => Vec::new(),
+            },
+        }
+    }
+
+    /// The reads that a control needs from the disk.
+    pub fn probes_of_control(&self, control: &Control<'_>) -> Vec<(usize, Probe)> {
+        match control {
+            Control::Reap { keys } => self.probes(&mut keys.keys()),
+            _ => Vec::new(),
+        }
+    }
+
+    fn probes(&self, keys: &mut dyn Iterator<Item = Key<'_>>) -> Vec<(usize, Probe)> {
+        let probe = |(number, key): (usize, Key<'_>)| {
+            let place = Place::new(REDIS_KEYSPACE, &key);
+            match self.tree.get(&place.row, place.hash, Timestamp::MAX, |_, _| ()) {
+                Get::OnDisk(probe) => Some((number, probe)),
+                Get::Found(()) | Get::Absent => None,
+            }
+        };
+        keys.enumerate().filter_map(probe).collect()
+    }
+
+    fn exists(
+        &self,
+        number: usize,
+        place: &Place,
+        env: &Env,
+        fetched: &[(usize, Fetched)],
+    ) -> Result<Looked<bool>, HaltCause> {
+        let fetched = fetched.iter().find(|(of, _)| *of == number).map(|(_, fetched)| fetched);
+        self.look(place, env.time_ms, fetched, |row| row.is_some())
+    }
+
+    /// Whether the command at `at` has written this row already.
+    fn wrote(&self, place: &Place, at: Timestamp) -> bool {
+        let newest = self.tree.get(&place.row, place.hash, Timestamp::MAX, |newest, _| newest);
+        matches!(newest, Get::Found(newest) if newest == at)
+    }
+
+    /// Performs a control.
+    pub fn control(
+        &mut self,
+        control: &Control<'_>,
+        env: &Env,
+        fetched: &[(usize, Fetched)],
+        answer: impl FnOnce(Reply<'_>),
+    ) -> Result<Performed, HaltCause> {
+        match *control {
+            Control::Own { range, version, first_slot, last_slot } => self.state.own(Owned {
+                range: RangeId(range),
+                version,
+                first: Slot(first_slot),
+                last: Slot(last_slot),
+            }),
+            Control::SafePoint { at } => {
+                let forgotten = self.state.move_safe_point(Timestamp(at));
+                hand_over(self.tree, self.state.safe_point, forgotten);
+            }
+            Control::Reap { keys } => return self.reap(keys, env, fetched, answer),
+            Control::Ceiling { ceiling, time_ms } => {
+                self.state.ceiling = self.state.ceiling.max(Timestamp(ceiling));
+                self.state.ceiling_time_ms = self.state.ceiling_time_ms.max(time_ms);
+            }
+            Control::PutRow { key, value } => {
+                self.cell.clear();
+                self.cell.extend_from_slice(value);
+                let write = if value.is_empty() { Write::Delete } else { Write::Put };
+                self.write(&Place::new(SYSTEM_KEYSPACE, &key), env.at, write);
+            }
+            Control::Nothing => {}
+        }
+        answer(Reply::Ok);
+        Ok(Performed::Done)
+    }
+
+    /// Deletes those of these rows that have expired by the time of the batch. What was written since the leader looked stays.
+    fn reap(
+        &mut self,
+        keys: List<'_>,
+        env: &Env,
+        fetched: &[(usize, Fetched)],
+        answer: impl FnOnce(Reply<'_>),
+    ) -> Result<Performed, HaltCause> {
+        let mut expired = Vec::new();
+        for (number, key) in keys.keys().enumerate() {
+            let place = Place::new(REDIS_KEYSPACE, &key);
+            let fetched = fetched.iter().find(|(of, _)| *of == number).map(|(_, fetched)| fetched);
+            match self.look(&place, 0, fetched, |row| row.is_some_and(|row| row.expired(env.time_ms)))? {
+                Looked::Seen(true) => expired.push(place),
+                Looked::Seen(false) => {}
+                Looked::Needs(probe) => return Ok(Performed::Needs(number, probe)),
+            }
+        }
+        let mut reaped = 0;
+        for place in expired {
+            if !self.wrote(&place, env.at) {
+                self.write(&place, env.at, Write::Delete);
+                reaped += 1;
+            }
+        }
+        answer(Reply::Int(reaped));
+        Ok(Performed::Done)
+    }
+}
+
+/// Tells the tree what its compactions may drop.
+pub(super) fn hand_over(tree: &Tree, safe_point: Timestamp, forgotten: Option<Timestamp>) {
+    tree.set_safe_point(safe_point);
+    if let Some(forgotten) = forgotten {
+        tree.set_drop_below(&[REDIS_KEYSPACE.kind, REDIS_KEYSPACE.id], forgotten);
+    }
+}
+
+const fn moved(slot: Slot) -> Reply<'static> {
+    Reply::Error(ReplyError::Moved { slot: slot.0 })
+}

@@ -1,0 +1,188 @@
+mod model;
+mod random;
+mod replica;
+
+use crate::apply::tests::replica::{Replica, entry};
+use crate::reply::OwnedReply;
+use crate::{
+    Command, Control, Expire, Halt, HaltCause, Key, LogIndex, Read, Reply, ReplyError, SetWhen, Timestamp,
+};
+
+const OK: OwnedReply = OwnedReply::Plain(Reply::Ok);
+const NIL: OwnedReply = OwnedReply::Plain(Reply::Nil);
+
+fn set<'a>(key: &'a [u8], value: &'a [u8]) -> Command<'a> {
+    let (when, expire) = (SetWhen::Always, Expire::Clear);
+    Command::Set { key: Key::new(key), value, when, expire, get: false }
+}
+
+fn get(key: &[u8]) -> Read<'_> {
+    Read::Get { key: Key::new(key) }
+}
+
+#[test]
+fn a_write_is_read_back_at_its_timestamp() {
+    let mut replica = Replica::open(1);
+    let replies = replica.execute(100, 7, &[set(b"k", b"one"), set(b"k", b"two")]);
+    assert_eq!(replies, [OK, OK]);
+    assert_eq!(replica.apply.published(), Timestamp(101));
+    assert_eq!(replica.read_at(&get(b"k"), 101, 7), OwnedReply::Bulk(b"two".to_vec()));
+    assert_eq!(replica.read_at(&get(b"k"), 100, 7), OwnedReply::Bulk(b"one".to_vec()));
+    assert_eq!(replica.read_at(&get(b"k"), 99, 7), NIL);
+}
+
+/// FLUSHALL hides what was written up to it, and only from readers above it.
+#[test]
+fn a_flush_is_seen_from_its_timestamp_on() {
+    let mut replica = Replica::open(1);
+    replica.execute(100, 0, &[set(b"k", b"old"), Command::FlushAll, set(b"new", b"x")]);
+    assert_eq!(replica.read_at(&get(b"k"), 100, 0), OwnedReply::Bulk(b"old".to_vec()));
+    assert_eq!(replica.read_at(&get(b"k"), 101, 0), NIL);
+    assert_eq!(replica.read_at(&get(b"new"), 102, 0), OwnedReply::Bulk(b"x".to_vec()));
+    let exists = Command::IncrBy { key: Key::new(b"k"), delta: 1 };
+    assert_eq!(replica.execute(200, 0, &[exists]), [OwnedReply::Plain(Reply::Int(1))]);
+}
+
+/// T6: what has expired by the header's time is absent, whatever any clock says; a read is judged by the time it is given.
+#[test]
+fn expiry_follows_the_time_of_the_batch() {
+    let mut replica = Replica::open(1);
+    let key = Key::new(b"k");
+    let expire = Expire::In(10);
+    let command = Command::Set { key, value: b"v", when: SetWhen::Always, expire, get: false };
+    replica.execute(100, 1000, &[command]);
+    assert_eq!(replica.read_at(&get(b"k"), 100, 1010), OwnedReply::Bulk(b"v".to_vec()));
+    assert_eq!(replica.read_at(&get(b"k"), 100, 1011), NIL);
+    let only_new = Command::Set { key, value: b"w", when: SetWhen::Absent, expire: Expire::Keep, get: false };
+    assert_eq!(replica.execute(200, 1010, &[only_new]), [NIL]);
+    assert_eq!(replica.execute(300, 1011, &[only_new]), [OK]);
+    let ttl = Read::Ttl { key, in_millis: true, absolute: false };
+    assert_eq!(replica.read_at(&ttl, 300, 1011), OwnedReply::Plain(Reply::Int(-1)));
+}
+
+/// T6: a reaped key is one that is still expired when the entry is applied.
+#[test]
+fn reaping_spares_what_was_written_again() {
+    let mut replica = Replica::open(1);
+    let expiring = |key| Command::Set {
+        key: Key::new(key),
+        value: b"v",
+        when: SetWhen::Always,
+        expire: Expire::At(50),
+        get: false,
+    };
+    replica.execute(100, 40, &[expiring(b"gone"), expiring(b"again")]);
+    replica.execute(200, 60, &[set(b"again", b"w")]);
+    let mut expected = replica.apply.digest().expect("nothing is in flight");
+    let row = Key::new(b"gone").row(crate::REDIS_KEYSPACE, crate::RowKind::Metadata);
+    expected.add(&row, Timestamp(300), pinion_lsm::Cell::Tombstone);
+    replica.control(300, 60, &[Control::Reap { keys: crate::List::new(&[b"gone", b"again", b"never"]) }]);
+    assert_eq!(replica.apply.digest(), Some(expected), "one row was deleted, no other was touched");
+    assert_eq!(replica.read_at(&get(b"again"), 300, 60), OwnedReply::Bulk(b"w".to_vec()));
+}
+
+/// S1: a command on a slot that the group does not own changes nothing and says so, on every path.
+#[test]
+fn ownership_is_checked_at_apply() {
+    let mut replica = Replica::open_without_ranges(1);
+    let moved =
+        |key: &[u8]| OwnedReply::Plain(Reply::Error(ReplyError::Moved { slot: crate::Slot::of(key).0 }));
+    let keys: [&[u8]; 2] = [b"bar", b"foo"];
+    let replies = replica.execute(
+        100,
+        0,
+        &[
+            set(b"bar", b"v"),
+            Command::Del { keys: crate::List::new(&keys) },
+            Command::MSet { pairs: crate::List::new(&[b"bar", b"1"]), only_new: false },
+        ],
+    );
+    assert_eq!(replies, [moved(b"bar"), moved(b"bar"), moved(b"bar")]);
+    assert_eq!(replica.read_at(&get(b"bar"), 102, 0), moved(b"bar"));
+    let slot = crate::Slot::of(b"bar").0;
+    replica.control(200, 0, &[Control::Own { range: 1, version: 1, first_slot: slot, last_slot: slot }]);
+    let replies =
+        replica.execute(300, 0, &[set(b"bar", b"v"), Command::Del { keys: crate::List::new(&keys) }]);
+    assert_eq!(replies, [OK, moved(b"foo")]);
+    assert_eq!(replica.read_at(&get(b"bar"), 301, 0), OwnedReply::Bulk(b"v".to_vec()));
+}
+
+/// T13: a key named twice in one command is written once; the last value counts.
+#[test]
+fn one_command_writes_a_key_once() {
+    let mut replica = Replica::open(1);
+    let mut expected = replica.apply.digest().expect("nothing is in flight");
+    for (key, cell) in [(b"{t}a", [1, 1, 0, b'3']), (b"{t}b", [1, 1, 0, b'2'])] {
+        let row = Key::new(key).row(crate::REDIS_KEYSPACE, crate::RowKind::Metadata);
+        expected.add(&row, Timestamp(100), pinion_lsm::Cell::Inline(&cell));
+    }
+    let pairs: [&[u8]; 6] = [b"{t}a", b"1", b"{t}b", b"2", b"{t}a", b"3"];
+    replica.execute(100, 0, &[Command::MSet { pairs: crate::List::new(&pairs), only_new: false }]);
+    assert_eq!(replica.apply.digest(), Some(expected));
+    assert_eq!(replica.read_at(&get(b"{t}a"), 100, 0), OwnedReply::Bulk(b"3".to_vec()));
+    let keys: [&[u8]; 3] = [b"{t}a", b"{t}a", b"{t}c"];
+    let replies = replica.execute(200, 0, &[Command::Del { keys: crate::List::new(&keys) }]);
+    assert_eq!(replies, [OwnedReply::Plain(Reply::Int(1))]);
+}
+
+/// Commands are not idempotent: an entry is applied once, and none is left out.
+#[test]
+fn entries_come_one_after_the_other() {
+    let mut replica = Replica::open(1);
+    let next = replica.next_index();
+    for index in [next.0 - 1, next.0 + 1] {
+        let halt =
+            replica.apply.submit(entry(index, 500, 0, &[set(b"k", b"v")])).expect_err("it is not the next");
+        assert_eq!(halt.cause, HaltCause::Gap { last: LogIndex(next.0 - 1) });
+    }
+}
+
+/// A replica halts at what it cannot execute, for ever, and never skips it.
+#[test]
+fn what_cannot_be_executed_halts_the_replica() {
+    let good = entry(2, 500, 0, &[set(b"k", b"v")]).data;
+    let mut flipped = good.to_vec();
+    *flipped.last_mut().expect("it has bytes") ^= 1;
+    let mut newer = good.to_vec();
+    newer[6] = 2;
+    crate::Stamp { base: Timestamp(500), ..crate::Stamp::default() }.write(&mut newer);
+    for bad in [flipped, newer, good[..good.len() - 1].to_vec()] {
+        let mut replica = Replica::open(1);
+        let index = replica.next_index();
+        let damaged = crate::Committed { data: bad.into(), ..entry(index.0, 500, 0, &[set(b"k", b"v")]) };
+        replica.apply.submit(damaged).expect("it is the next");
+        replica.apply.submit(entry(index.0 + 1, 600, 0, &[set(b"k", b"v")])).expect("it is the next");
+        for _ in 0..2 {
+            let Halt { index: halted, cause } = replica.run_once().expect_err("it cannot be executed");
+            assert_eq!(halted, index);
+            assert!(matches!(cause, HaltCause::Batch(_)), "{cause}");
+        }
+        assert_eq!(replica.apply.applied().0, LogIndex(index.0 - 1));
+    }
+}
+
+/// Timestamps rise and time does not go back, whoever led: anything else halts.
+#[test]
+fn disorder_halts_the_replica() {
+    for (base, time_ms) in [(500, 9), (499, 9), (600, 8)] {
+        let mut replica = Replica::open(1);
+        replica.execute(500, 9, &[set(b"k", b"v")]);
+        let index = replica.next_index();
+        replica.apply.submit(entry(index.0, base, time_ms, &[set(b"k", b"w")])).expect("it is the next");
+        let halt = replica.run_once().expect_err("it is out of order");
+        assert!(matches!(halt.cause, HaltCause::Disorder { .. }), "{halt}");
+    }
+}
+
+/// A deadline that passed before the batch was stamped: nothing is executed, on any replica.
+#[test]
+fn a_late_batch_is_answered_and_not_executed() {
+    let mut replica = Replica::open(1);
+    let committed = entry(replica.next_index().0, 500, 1000, &[set(b"k", b"v")]);
+    let (batch, _) = crate::Batch::split(&committed.data).expect("it was just built");
+    let header = crate::Header { deadline_ms: 999, ..batch.header };
+    let data = [&header.encode(), &committed.data[crate::HEADER_BYTES..]].concat();
+    let replies = replica.submit(crate::Committed { data: data.into(), ..committed });
+    assert_eq!(replies, [OwnedReply::Plain(Reply::Error(ReplyError::DeadlinePassed))]);
+    assert_eq!(replica.read_at(&get(b"k"), 500, 1000), NIL);
+}

@@ -1,0 +1,79 @@
+//! Pages of SCAN and DBSIZE: a cursor is the place of the first key that was not looked at.
+//!
+//! Keys that share a place (48 equal bits of hash in one slot) always stand on one page, so a place says exactly where the next
+//! page begins. A key that is there from the first page to the last is met exactly once.
+
+use pinion_lsm::KeyRange;
+
+use super::{ReadFailure, Snapshot, glob_matches};
+use crate::apply::live;
+use crate::key::{REDIS_KEYSPACE, RowKind, ScanPosition, decode_row};
+use crate::reply::OwnedReply;
+use crate::{Reply, TypeFilter, ValueType};
+
+/// Rows between two offers to let other tasks run.
+const ROWS_PER_PACE: u32 = 32;
+
+impl Snapshot {
+    pub(super) async fn scan(
+        &self,
+        cursor: u64,
+        count: u32,
+        pattern: &[u8],
+        kind: TypeFilter,
+    ) -> Result<OwnedReply, ReadFailure> {
+        let mut keys = Vec::new();
+        let wanted = |raw: &[u8], found: ValueType| {
+            let typed = match kind {
+                TypeFilter::Any => true,
+                TypeFilter::String => found == ValueType::String,
+                TypeFilter::Other => false,
+            };
+            typed && (pattern.is_empty() || glob_matches(pattern, raw))
+        };
+        let visit = |raw: &mut Vec<u8>, found| {
+            if wanted(raw, found) {
+                keys.push(std::mem::take(raw));
+            }
+        };
+        let next = self.visit_page(cursor, count, visit).await?;
+        Ok(OwnedReply::Page(next, keys))
+    }
+
+    pub(super) async fn db_size(&self, cursor: u64, count: u32) -> Result<OwnedReply, ReadFailure> {
+        let mut keys = 0;
+        let cursor = self.visit_page(cursor, count, |_, _| keys += 1).await?;
+        Ok(OwnedReply::Plain(Reply::Page { cursor, count: keys }))
+    }
+
+    /// Visits the live keys of about `count` rows from `cursor` on; answers the next cursor, 0 after the last row.
+    async fn visit_page(
+        &self,
+        cursor: u64,
+        count: u32,
+        mut visit: impl FnMut(&mut Vec<u8>, ValueType),
+    ) -> Result<u64, ReadFailure> {
+        let from = ScanPosition(cursor).first_row(REDIS_KEYSPACE);
+        let to = [REDIS_KEYSPACE.kind, REDIS_KEYSPACE.id + 1];
+        let mut rows = self.tree.cursor(KeyRange { from: &from, to: Some(&to) }, self.at);
+        let (mut looked, mut last, mut raw) = (0, None, Vec::new());
+        while let Some(row) = rows.next().await? {
+            raw.clear();
+            let parts = decode_row(row.key, &mut raw).filter(|parts| parts.kind == RowKind::Metadata as u8);
+            let Some(parts) = parts else { continue };
+            if looked >= count.max(1) && last != Some(parts.position) {
+                return Ok(parts.position.0);
+            }
+            looked += 1;
+            last = Some(parts.position);
+            let cell = pinion_lsm::Cell::Inline(row.value);
+            if let Some(found) = live(row.at, cell, self.forgotten, self.time_ms)? {
+                visit(&mut raw, found.kind);
+            }
+            if looked % ROWS_PER_PACE == 0 {
+                self.spawner.pace().await;
+            }
+        }
+        Ok(0)
+    }
+}
