@@ -47,9 +47,14 @@ impl<'a> Encoder<'a> {
 
     /// A status without line breaks.
     pub fn simple(&mut self, text: &str) {
-        debug_assert!(!text.contains(['\r', '\n']));
+        self.simple_bytes(text.as_bytes());
+    }
+
+    /// The same, as bytes.
+    pub fn simple_bytes(&mut self, text: &[u8]) {
+        debug_assert!(!text.contains(&b'\r') && !text.contains(&b'\n'));
         self.out.push(b'+');
-        self.out.extend_from_slice(text.as_bytes());
+        self.out.extend_from_slice(text);
         self.end();
     }
 

@@ -24,5 +24,6 @@ mod request;
 pub use decimal::parse_i64;
 pub use encode::{Encoder, Protocol};
 pub use error::ProtocolError;
+pub use limits::Limits;
 pub use parse::{Next, Parser};
 pub use request::{Arguments, Request};

@@ -1,0 +1,187 @@
+//! What a request asks for.
+
+use pinion_shard::{Command, Key, List, Read, TypeFilter};
+
+use crate::resp::Request;
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug)]
+pub enum Action<'a> {
+    /// A write to one key.
+    Write(Command<'a>),
+    /// A read of one key.
+    Read(Read<'a>),
+    /// Something with any number of keys, at least one.
+    Keyed(Keyed<'a>),
+    /// A page of keys, of whatever group the cursor stands in.
+    Scan {
+        /// Where the page begins.
+        cursor: u64,
+        /// About how many keys to look at.
+        count: u32,
+        /// The glob that keys must match; empty matches all.
+        pattern: &'a [u8],
+        /// The type that keys must have.
+        kind: TypeFilter,
+    },
+    /// How many keys all groups hold.
+    DbSize,
+    /// All groups forget their keys.
+    FlushAll,
+    /// Answered by [`answer`](super::answer), from the connection and its core alone.
+    Local(Local),
+    /// Answered by whoever knows more than the connection.
+    Report(Report),
+}
+
+/// A request with any number of keys. Its keys may lie in several groups: then it is split, and the replies are merged.
+#[derive(Clone, Copy, Debug)]
+pub struct Keyed<'a> {
+    /// What is done with the keys.
+    pub kind: KeyedKind,
+    request: Request<'a>,
+}
+
+/// What is done with the keys of a [`Keyed`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyedKind {
+    /// DEL, UNLINK: counts of the groups are added.
+    Del,
+    /// EXISTS, TOUCH: counts of the groups are added.
+    Exists,
+    /// MGET: one value per key, in order.
+    MGet,
+    /// MSET: keys and values in turn.
+    MSet,
+    /// MSETNX: keys and values in turn.
+    MSetNx,
+}
+
+impl KeyedKind {
+    /// Arguments per key.
+    pub fn step(self) -> usize {
+        match self {
+            KeyedKind::Del | KeyedKind::Exists | KeyedKind::MGet => 1,
+            KeyedKind::MSet | KeyedKind::MSetNx => 2,
+        }
+    }
+
+    /// Whether it may be split between groups: a write of several keys may not, it would not be atomic.
+    pub fn splits(self) -> bool {
+        self.step() == 1
+    }
+
+    /// Whether it changes rows.
+    pub fn writes(self) -> bool {
+        !matches!(self, KeyedKind::Exists | KeyedKind::MGet)
+    }
+}
+
+impl<'a> Keyed<'a> {
+    pub(super) fn new(kind: KeyedKind, request: Request<'a>) -> Keyed<'a> {
+        debug_assert!(request.len() > kind.step() && (request.len() - 1).is_multiple_of(kind.step()));
+        Keyed { kind, request }
+    }
+
+    /// How many keys there are, repetitions counted.
+    pub fn len(&self) -> usize {
+        (self.request.len() - 1) / self.kind.step()
+    }
+
+    /// Never: there is a key.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// The keys, in order. Each is hashed when it is drawn.
+    pub fn keys(&self) -> impl Iterator<Item = Key<'a>> + use<'a> {
+        self.request.args(1).step_by(self.kind.step()).map(Key::new)
+    }
+
+    /// Key `index`, and with [`KeyedKind::step`] 2 its value: what a list of a part is made of.
+    pub fn items(&self, index: usize) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let step = self.kind.step();
+        self.request.args(1 + index * step).take(step)
+    }
+
+    /// The write over these items, if it is one.
+    pub fn write(&self, items: List<'a>) -> Option<Command<'a>> {
+        match self.kind {
+            KeyedKind::Del => Some(Command::Del { keys: items }),
+            KeyedKind::MSet => Some(Command::MSet { pairs: items, only_new: false }),
+            KeyedKind::MSetNx => Some(Command::MSet { pairs: items, only_new: true }),
+            KeyedKind::Exists | KeyedKind::MGet => None,
+        }
+    }
+
+    /// The read over these keys, if it is one.
+    pub fn read(&self, items: List<'a>) -> Option<Read<'a>> {
+        match self.kind {
+            KeyedKind::Exists => Some(Read::Exists { keys: items }),
+            KeyedKind::MGet => Some(Read::MGet { keys: items }),
+            KeyedKind::Del | KeyedKind::MSet | KeyedKind::MSetNx => None,
+        }
+    }
+}
+
+/// Answered on the spot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Local {
+    /// PING.
+    Ping,
+    /// ECHO.
+    Echo,
+    /// HELLO.
+    Hello,
+    /// AUTH.
+    Auth,
+    /// SELECT.
+    Select,
+    /// QUIT.
+    Quit,
+    /// RESET.
+    Reset,
+    /// COMMAND.
+    Command,
+    /// COMMAND COUNT.
+    CommandCount,
+    /// COMMAND INFO.
+    CommandInfo,
+    /// COMMAND LIST.
+    CommandList,
+    /// COMMAND DOCS.
+    CommandDocs,
+    /// COMMAND GETKEYS.
+    CommandGetKeys,
+    /// COMMAND GETKEYSANDFLAGS.
+    CommandGetKeysAndFlags,
+    /// COMMAND HELP.
+    CommandHelp,
+    /// CLIENT ID.
+    ClientId,
+    /// CLIENT GETNAME.
+    ClientGetName,
+    /// CLIENT SETNAME.
+    ClientSetName,
+    /// CLIENT HELP.
+    ClientHelp,
+    /// CONFIG GET.
+    ConfigGet,
+    /// CONFIG HELP.
+    ConfigHelp,
+    /// TIME.
+    Time,
+}
+
+/// Answered by whoever knows all cores, or all of the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// INFO; the sections are the arguments from 1 on. Text for people ([`Encoder::verbatim`](crate::resp::Encoder::verbatim)).
+    Info,
+    /// CLIENT INFO: one line about this connection, likewise.
+    ClientInfo,
+    /// PINION STAGES: how long the stages of requests took, by core.
+    Stages,
+    /// PINION STAGES RESET: forget that.
+    StagesReset,
+}

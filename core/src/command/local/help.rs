@@ -1,0 +1,46 @@
+//! What containers say of themselves: the lines of the oracle, of those subcommands that are there.
+
+use crate::resp::Encoder;
+
+pub(super) const COMMAND: &[&str] = &[
+    "(no subcommand)",
+    "    Return details about all Redis commands.",
+    "COUNT",
+    "    Return the total number of commands in this Redis server.",
+    "LIST",
+    "    Return a list of all commands in this Redis server.",
+    "INFO [<command-name> ...]",
+    "    Return details about multiple Redis commands.",
+    "    If no command names are given, documentation details for all",
+    "    commands are returned.",
+    "DOCS [<command-name> ...]",
+    "    Return documentation details about multiple Redis commands.",
+    "    If no command names are given, documentation details for all",
+    "    commands are returned.",
+    "GETKEYS <full-command>",
+    "    Return the keys from a full Redis command.",
+    "GETKEYSANDFLAGS <full-command>",
+    "    Return the keys and the access flags from a full Redis command.",
+];
+
+pub(super) const CLIENT: &[&str] = &[
+    "GETNAME",
+    "    Return the name of the current connection.",
+    "ID",
+    "    Return the ID of the current connection.",
+    "INFO",
+    "    Return information about the current client connection.",
+    "SETNAME <name>",
+    "    Assign the name <name> to the current connection.",
+];
+
+pub(super) const CONFIG: &[&str] =
+    &["GET <pattern>", "    Return parameters matching the glob-like <pattern> and their values."];
+
+pub(super) fn write(container: &str, lines: &[&str], encoder: &mut Encoder<'_>) {
+    encoder.array(lines.len() + 3);
+    encoder.simple(&format!("{container} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
+    for line in lines.iter().chain(&["HELP", "    Prints this help."]) {
+        encoder.simple(line);
+    }
+}

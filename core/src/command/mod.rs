@@ -1,0 +1,44 @@
+//! Commands: from the arguments of a request to what is to be done, and from typed replies to the client's protocol.
+//!
+//! ```text
+//! Request -> resolve: lookup -> arity -> authentication -> parser of the command -> Action
+//!            Action::Write, Read, Keyed, Scan, DbSize, FlushAll   to the owners of the keys; replies through `encode`
+//!            Action::Local                                        answered at once by `answer`
+//!            Action::Report                                       by whoever knows all cores
+//! ```
+//!
+//! [`TABLE`] is the only list of commands. Replies and errors are those of redis-server 7.0.15, word for word; where they
+//! are not:
+//!
+//! | what | redis-server | here |
+//! |---|---|---|
+//! | key above `KEY_BYTES_MAX` | taken | `ERR key exceeds maximum allowed size (32768 bytes)` |
+//! | SELECT of another database than 0 | taken | as in cluster mode: `ERR SELECT is not allowed in cluster mode` |
+//! | MSET, MSETNX over several slots | taken | `CROSSSLOT …`, unless there is one data group |
+//! | GETEX of an absent key with an invalid time | nil | the error |
+//! | GETEX with an option, over a key that holds no string, with an invalid time | `WRONGTYPE` | the error of the time |
+//! | SCAN with an empty MATCH | finds the empty key | finds nothing |
+//! | SCAN, COUNT above 65536 | taken | counts as 65536 |
+//! | COMMAND DOCS | arguments and history | neither |
+//! | HELP of containers | all subcommands of Redis | those that are there |
+//! | CONFIG GET of a name given twice in another case | once | each as it was given |
+
+mod action;
+mod crossing;
+mod encode;
+mod error;
+mod glob;
+mod local;
+mod lookup;
+mod parse;
+mod table;
+
+pub use action::{Action, Keyed, KeyedKind, Local, Report};
+pub use crossing::{Crossing, crossing};
+pub use encode::encode;
+pub use error::CommandError;
+pub use glob::{Case, matches};
+pub use local::{Client, Done, Server, answer};
+pub use lookup::{CommandId, lookup};
+pub use parse::resolve;
+pub use table::{COUNT, Keys, Kind, Spec, TABLE};
