@@ -138,7 +138,7 @@ impl<'a> Torture<'a> {
         let server = Server {
             program: options.server.clone().unwrap_or_else(|| sibling_program("pinion")),
             data_dir: dir.clone(),
-            port: free_port().map_err(|e| format!("no free port: {e}"))?,
+            port: 0,
             arguments: options.server_arguments.clone(),
         };
         let writers = (0..options.writers).map(|number| Writer::new(number, options.seed)).collect();
@@ -157,6 +157,8 @@ impl<'a> Torture<'a> {
 
     fn start(&mut self) -> Result<Running, String> {
         let cores = self.rng.choice(&self.options.cores).expect("checked in new").clone();
+        // The kernel frees the sockets of a killed ring some time after the process has ended: each start has its own.
+        self.server.port = free_port().map_err(|e| format!("no free port: {e}"))?;
         self.server.start(&cores).map_err(|e| e.to_string())
     }
 

@@ -77,14 +77,17 @@ pub fn run(options: &Options) -> Outcome<()> {
     println!("{} pairs of {} s per row, A B A B …; ratio = ours / theirs\n", options.pairs, options.seconds);
     println!("| row | unit | ours | theirs | ratio (spread) | must | goal | verdict |");
     println!("|---|---|---|---|---|---|---|---|");
-    let mut missed = 0;
-    rows::each(options, &mut |row| {
-        if let Some(false) = measure(options, row) {
-            missed += 1;
-        }
+    let (mut missed, mut unmeasured) = (0, 0);
+    rows::each(options, &mut |row| match measure(options, row) {
+        Some(true) => {}
+        Some(false) => missed += 1,
+        None => unmeasured += 1,
     });
     println!("\nidle after the end: {:.0} %", machine::idle_percent()?);
-    if missed > 0 { Err(format!("{missed} rows miss what they must hold").into()) } else { Ok(()) }
+    if missed + unmeasured > 0 {
+        return Err(format!("{missed} rows miss what they must hold, {unmeasured} were not measured").into());
+    }
+    Ok(())
 }
 
 /// Whether a row is asked for.

@@ -21,6 +21,14 @@ pub struct Server {
 impl Server {
     /// Starts `program` pinned and waits until its port takes connections.
     pub fn start(program: &Path, arguments: &[String], port: u16, log: &Path) -> Result<Self, String> {
+        // The kernel frees the sockets of a killed ring some time after its process has ended.
+        let end = Instant::now() + Duration::from_secs(10);
+        while TcpStream::connect(("127.0.0.1", port)).is_ok() {
+            if Instant::now() > end {
+                return Err(format!("port {port} is taken"));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
         let out = std::fs::File::create(log).map_err(|e| e.to_string())?;
         let err = out.try_clone().map_err(|e| e.to_string())?;
         let child = Command::new("taskset")

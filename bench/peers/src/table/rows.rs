@@ -169,7 +169,10 @@ impl Place<'_> {
             let started = self.pinion().and_then(|pinion| Ok((pinion, self.redis(policy)?)));
             let _servers = match started {
                 Ok(servers) => servers,
-                Err(error) => return failed(&title, error, emit),
+                Err(error) => {
+                    failed(&title, error, emit);
+                    continue;
+                }
             };
             for (pipeline, must, goal) in rows {
                 let load = format!("--operation set --warm-up-seconds 0.3 --pipeline {pipeline}");
