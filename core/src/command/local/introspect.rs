@@ -184,6 +184,14 @@ pub(super) fn get_keys<'a>(request: &Request<'a>, flags: bool, encoder: &mut Enc
         return Err(CommandError::Text("ERR Invalid number of arguments specified for command"));
     }
     let indices: Vec<usize> = keys.indices(count).collect();
+    // What the key of a SET is used for depends on its options.
+    let used = match keys.flags {
+        "RW access update variable_flags" => {
+            let reads = request.args(2).skip(3).any(|option| option.eq_ignore_ascii_case(b"get"));
+            if reads { "RW access update" } else { "OW update" }
+        }
+        flags => flags,
+    };
     encoder.array(indices.len());
     for index in indices {
         if flags {
@@ -191,7 +199,7 @@ pub(super) fn get_keys<'a>(request: &Request<'a>, flags: bool, encoder: &mut Enc
         }
         encoder.bulk(request.arg(2 + index));
         if flags {
-            words(keys.flags, encoder);
+            words(used, encoder);
         }
     }
     Ok(())

@@ -1,0 +1,4 @@
+//! Integration tests of the core.
+
+mod fuzz_resp;
+mod oracle;
