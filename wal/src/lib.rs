@@ -6,11 +6,18 @@
 //! This crate knows groups and indexes, but no Raft; it owns no thread, reads no clock and draws no randomness.
 //! Everything here belongs to one core and stays on its thread.
 
+#[cfg(any(test, feature = "harness"))]
+pub mod crash;
 pub mod disk;
 mod ids;
+pub mod log;
 pub mod planted;
 pub mod task;
 mod time;
 
 pub use ids::{GroupId, LogId, LogIndex, Term};
+pub use log::{
+    Damage, Entry, EntryRef, HardState, HomeEpoch, Incarnation, OpenError, Options, Poison, Position,
+    Recovered, RecoveredGroup, Unwritable, Wal, rehome,
+};
 pub use time::{Mono, Ticks};

@@ -24,11 +24,17 @@ struct Shared {
     next_op: u64,
     submissions: VecDeque<Submission>,
     in_flight: BTreeMap<OpId, Waiting>,
-    mailboxes: Vec<VecDeque<(OpId, Outcome)>>,
+    mailboxes: Vec<Mailbox>,
     /// Paths of open files; a free index holds `None`.
     files: Vec<Option<String>>,
     /// Files whose close is in flight: nothing may be submitted for them, and their numbers are not free yet.
     closing: BTreeMap<OpId, FileId>,
+}
+
+#[derive(Default)]
+struct Mailbox {
+    completions: VecDeque<(OpId, Outcome)>,
+    waker: Option<Waker>,
 }
 
 enum Waiting {
@@ -51,7 +57,7 @@ impl Disk {
     /// A new, empty mailbox.
     pub fn mailbox(&self) -> MailboxId {
         let mut shared = self.shared.borrow_mut();
-        shared.mailboxes.push(VecDeque::new());
+        shared.mailboxes.push(Mailbox::default());
         MailboxId(u32::try_from(shared.mailboxes.len() - 1).expect("a handful of mailboxes"))
     }
 
@@ -68,7 +74,12 @@ impl Disk {
 
     /// The next completion in `mailbox`, oldest first.
     pub fn next_completion(&self, mailbox: MailboxId) -> Option<(OpId, Outcome)> {
-        self.shared.borrow_mut().mailboxes[mailbox.0 as usize].pop_front()
+        self.shared.borrow_mut().mailboxes[mailbox.0 as usize].completions.pop_front()
+    }
+
+    /// Wakes `waker` at the next completion in `mailbox`, in place of the waker before.
+    pub fn wake_on_completion(&self, mailbox: MailboxId, waker: &Waker) {
+        self.shared.borrow_mut().mailboxes[mailbox.0 as usize].waker = Some(waker.clone());
     }
 
     /// Takes a free file number for `path`, to be used in a [`DiskOp::Open`].
@@ -242,8 +253,9 @@ impl Shared {
                 waker
             }
             Waiting::Mailbox(mailbox) => {
-                self.mailboxes[mailbox.0 as usize].push_back((id, outcome));
-                None
+                let mailbox = &mut self.mailboxes[mailbox.0 as usize];
+                mailbox.completions.push_back((id, outcome));
+                mailbox.waker.take()
             }
             Waiting::Abandoned => None,
             Waiting::Ready(_) => panic!("disk operation {id:?} completed twice"),

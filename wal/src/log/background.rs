@@ -1,0 +1,111 @@
+//! What the log does beside the commit path, one job at a time: filling the pool of segments, giving files back,
+//! reading what a laggard still needs.
+//!
+//! A job is a future over the disk alone; the log polls it in its own `poll` and acts on the result.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use crate::Mono;
+use crate::disk::{Access, AlignedBuf, BLOCK_BYTES, Cause, Disk, DiskError};
+use crate::planted;
+
+use super::rewrite::Laggards;
+use super::wal::SegmentFile;
+
+/// Bytes of zeros written at once into a new segment.
+const ZERO_BYTES: usize = 1 << 20;
+
+pub(super) enum Outcome {
+    Built(SegmentFile),
+    Removed,
+    Read(Laggards),
+}
+
+type Job = Pin<Box<dyn Future<Output = Result<Outcome, DiskError>>>>;
+
+#[derive(Default)]
+pub(super) struct Background {
+    job: Option<Job>,
+    /// Segments ready for use: their names and contents are durable.
+    pub ready: Vec<SegmentFile>,
+    /// The number of the next file.
+    pub next_number: u32,
+    /// When a full disk is asked again.
+    pub retry: Option<Mono>,
+    /// The oldest segment is to be rewritten.
+    pub rewrite_wanted: bool,
+}
+
+impl Background {
+    pub const fn is_busy(&self) -> bool {
+        self.job.is_some()
+    }
+
+    pub fn start(&mut self, job: impl Future<Output = Result<Outcome, DiskError>> + 'static) {
+        assert!(self.job.is_none(), "one job at a time");
+        self.job = Some(Box::pin(job));
+    }
+
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Option<Result<Outcome, DiskError>> {
+        match self.job.as_mut()?.as_mut().poll(cx) {
+            Poll::Ready(outcome) => {
+                self.job = None;
+                Some(outcome)
+            }
+            Poll::Pending => None,
+        }
+    }
+}
+
+/// Makes a segment: written with zeros and synced under a name of its own, then renamed, and the directory synced. Only
+/// then may it be used: a write into it needs no metadata to be found again.
+pub(super) async fn build_segment(
+    disk: Disk,
+    dir: String,
+    number: u32,
+    bytes: u64,
+) -> Result<SegmentFile, DiskError> {
+    let new = format!("{dir}/new-{number:08}");
+    let path = SegmentFile::path(&dir, number);
+    match fill(&disk, &new, bytes).await {
+        Err(error) if error.cause == Cause::NoSpace => match disk.remove(&new).await {
+            Err(other) if other.cause != Cause::NotFound => return Err(other),
+            _ => return Err(error),
+        },
+        other => other?,
+    }
+    disk.rename(&new, &path).await?;
+    if !planted::is("lost-directory-sync") {
+        disk.sync_dir(&dir).await?;
+    }
+    let (file, _) = disk.open(&path, Access::ReadWrite).await?;
+    Ok(SegmentFile { file, number, blocks: bytes / BLOCK_BYTES as u64 })
+}
+
+async fn fill(disk: &Disk, path: &str, bytes: u64) -> Result<(), DiskError> {
+    let (file, _) = disk.open(path, Access::CreateNew).await?;
+    let filled = async {
+        disk.preallocate(file, bytes).await?;
+        let chunk = ZERO_BYTES.min(usize::try_from(bytes).unwrap_or(ZERO_BYTES));
+        let mut buf = AlignedBuf::zeroed(chunk);
+        let mut offset = 0;
+        while offset < bytes {
+            let len = chunk.min(usize::try_from(bytes - offset).unwrap_or(chunk));
+            buf = disk.write(file, offset, buf, len, false).await?;
+            offset += len as u64;
+        }
+        disk.sync(file).await
+    };
+    let filled = filled.await;
+    disk.close(file).await?;
+    filled
+}
+
+/// Gives the space of a segment back.
+pub(super) async fn remove_segment(disk: Disk, dir: String, segment: SegmentFile) -> Result<(), DiskError> {
+    disk.close(segment.file).await?;
+    disk.remove(&SegmentFile::path(&dir, segment.number)).await?;
+    disk.sync_dir(&dir).await
+}

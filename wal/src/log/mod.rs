@@ -1,0 +1,48 @@
+//! The log of all groups of a core: one sequence of records, one flush for what a turn appended.
+//!
+//! A turn appends ([`Wal::append_entries`], [`Wal::append_hard_state`], [`Wal::append_first`]), then calls [`Wal::flush`]
+//! once. [`Wal::poll`] takes the completions and answers the stable [`Position`]: whatever was appended up to it is on
+//! the disk and may be acknowledged. A [`Poison`] is final.
+//!
+//! The bytes are in `FORMAT.md`. The way of a record: `wal` (append) -> `buffer` (its place in a block) -> `flush`
+//! (when it is written, when it is stable) -> `background` (segments to write to) -> and after a crash `scan` (which
+//! blocks count), `records` (which records they hold), `replay` (which groups these make), `open` (the next
+//! incarnation).
+//!
+//! | promise | how |
+//! |---|---|
+//! | what is stable is found again | segments are written and synced, and so is their directory, before they are used; one durable write per flush; a position counts when all before it are done |
+//! | what was cut never comes back | every open raises the incarnation in `HEAD`, with the block at which the older ones end |
+//! | damage is not a torn tail | sectors check themselves; later blocks tell how far the log was stable; an idle log says so in a marker |
+//! | a damaged place concerns as few groups as possible | records of a group are numbered; summaries and markers tell the last number |
+//! | a segment is used again only when nobody needs it | needed entries are counted by segment; headers tell the oldest needed segment before an older one is overwritten |
+
+mod background;
+mod buffer;
+mod error;
+mod flush;
+mod format;
+mod group;
+mod head;
+mod ids;
+mod metrics;
+mod open;
+mod options;
+mod records;
+mod rehome;
+mod replay;
+mod rewrite;
+mod scan;
+#[cfg(test)]
+mod tests;
+mod wal;
+
+pub use error::{Damage, OpenError, Poison, Unwritable};
+pub use group::HardState;
+pub use ids::{HomeEpoch, Incarnation, Position};
+pub use metrics::Metrics;
+pub use open::Recovered;
+pub use options::Options;
+pub use rehome::{Rehomed, logs, rehome};
+pub use replay::{Entry, RecoveredGroup};
+pub use wal::{EntryRef, Wal};

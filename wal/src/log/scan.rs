@@ -1,0 +1,376 @@
+//! Reading what stands in the segment files, and finding the blocks that count.
+//!
+//! The rules, in the order in which they are applied:
+//! 1. A block counts if it is valid, of this log, and within the life of its incarnation (`HEAD`).
+//! 2. The largest `oldest` in any block that counts is where the log begins; the largest `stable`, and the end of every
+//!    life that is over, is what was certainly durable.
+//! 3. The epoch and base of a file are those that most of its blocks at or above `oldest` have.
+//! 4. Flushes follow one another by block number. Where the next flush is not whole: if it lies below the stable mark
+//!    it is damage; if one of its blocks is damaged (no write can have left it so) it is damage; else it was torn or
+//!    never written, and the log is cut there.
+//! 5. After damage the log goes on at the next whole flush.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+
+use crate::LogId;
+use crate::disk::{Access, AlignedBuf, BLOCK_BYTES, Disk, DiskError, DiskOp, Done, OpFuture};
+use crate::planted;
+
+use super::error::Damage;
+use super::format::{self, Block, BlockHeader};
+use super::head::Head;
+use super::ids::{BlockNumber, Epoch};
+use super::wal::{Segment, SegmentFile};
+
+const READ_BYTES: usize = 1 << 20;
+const READS_IN_FLIGHT: usize = 8;
+
+/// A segment file as it was read.
+pub(super) struct Scanned {
+    pub file: SegmentFile,
+    pub blocks: Vec<Block>,
+    pieces: Vec<AlignedBuf>,
+    piece_bytes: usize,
+}
+
+impl Scanned {
+    fn block(&self, slot: usize) -> &[u8] {
+        let at = slot * BLOCK_BYTES;
+        let piece = &self.pieces[at / self.piece_bytes];
+        &piece[at % self.piece_bytes..][..BLOCK_BYTES]
+    }
+
+    /// The records of the flush of `blocks` blocks at `slot`.
+    pub fn payload(&self, slot: usize, blocks: usize, bytes: usize) -> Bytes {
+        let mut payload = Vec::with_capacity(blocks * format::BLOCK_PAYLOAD_BYTES);
+        for slot in slot..slot + blocks {
+            format::extract_payload(self.block(slot), &mut payload);
+        }
+        payload.truncate(bytes);
+        Bytes::from(payload)
+    }
+}
+
+/// Reads whole segment files, several reads in flight.
+pub(super) async fn read_segments(
+    disk: &Disk,
+    dir: &str,
+    numbers: &[u32],
+) -> Result<Vec<Scanned>, DiskError> {
+    let mut files = Vec::with_capacity(numbers.len());
+    for &number in numbers {
+        let (file, bytes) = disk.open(&SegmentFile::path(dir, number), Access::ReadWrite).await?;
+        let blocks = bytes / BLOCK_BYTES as u64;
+        files.push(Scanned {
+            file: SegmentFile { file, number, blocks },
+            blocks: Vec::new(),
+            pieces: Vec::new(),
+            piece_bytes: READ_BYTES,
+        });
+    }
+    let mut reads: VecDeque<(usize, OpFuture)> = VecDeque::new();
+    for index in 0..files.len() {
+        let bytes = files[index].file.blocks * BLOCK_BYTES as u64;
+        let mut offset = 0;
+        while offset < bytes {
+            let len = READ_BYTES.min(usize::try_from(bytes - offset).unwrap_or(READ_BYTES));
+            let buf = AlignedBuf::zeroed(len);
+            reads.push_back((
+                index,
+                disk.start(DiskOp::Read { file: files[index].file.file, offset, buf, len }),
+            ));
+            offset += len as u64;
+            if reads.len() >= READS_IN_FLIGHT {
+                take_read(&mut files, &mut reads).await?;
+            }
+        }
+    }
+    while !reads.is_empty() {
+        take_read(&mut files, &mut reads).await?;
+    }
+    Ok(files)
+}
+
+/// Reads one segment that is in use.
+pub(super) async fn read_segment(disk: &Disk, file: SegmentFile) -> Result<Scanned, DiskError> {
+    let mut files = [Scanned { file, blocks: Vec::new(), pieces: Vec::new(), piece_bytes: READ_BYTES }];
+    let mut reads = VecDeque::new();
+    let bytes = file.blocks * BLOCK_BYTES as u64;
+    let mut offset = 0;
+    while offset < bytes {
+        let len = READ_BYTES.min(usize::try_from(bytes - offset).unwrap_or(READ_BYTES));
+        let buf = AlignedBuf::zeroed(len);
+        reads.push_back((0, disk.start(DiskOp::Read { file: file.file, offset, buf, len })));
+        offset += len as u64;
+        if reads.len() >= 2 {
+            take_read(&mut files, &mut reads).await?;
+        }
+    }
+    while !reads.is_empty() {
+        take_read(&mut files, &mut reads).await?;
+    }
+    let [file] = files;
+    Ok(file)
+}
+
+/// The flushes of a segment that is in use: slot, blocks and bytes of each.
+pub(super) fn flushes_of(log: LogId, segment: &Segment, file: &Scanned) -> Vec<(usize, usize, usize)> {
+    let mut flushes = Vec::new();
+    let mut slot = 0;
+    while let Some(header) = file.blocks.get(slot).and_then(valid) {
+        let number = segment.base.plus(slot as u64);
+        let blocks = usize::from(header.flush_blocks);
+        if header.log != log || header.epoch != segment.epoch || header.number != number || blocks == 0 {
+            break;
+        }
+        flushes.push((slot, blocks, header.flush_bytes as usize));
+        slot += blocks;
+    }
+    flushes
+}
+
+async fn take_read(files: &mut [Scanned], reads: &mut VecDeque<(usize, OpFuture)>) -> Result<(), DiskError> {
+    let Some((index, read)) = reads.pop_front() else { return Ok(()) };
+    let Done::Buffer(buf) = read.await? else { unreachable!("a read answers a buffer") };
+    let file = &mut files[index];
+    let left = usize::try_from(file.file.blocks).expect("a file fits memory") - file.blocks.len();
+    let blocks = left.min(READ_BYTES / BLOCK_BYTES);
+    file.blocks.extend(buf.chunks_exact(BLOCK_BYTES).take(blocks).map(format::inspect));
+    file.pieces.push(buf);
+    Ok(())
+}
+
+/// A whole flush, or a place where records were lost.
+#[derive(Debug)]
+pub(super) enum Found {
+    Flush { segment: usize, slot: usize, blocks: usize, bytes: usize },
+    Damage { damage: Damage, file: u32, start: BlockNumber },
+}
+
+/// What counts of a log.
+#[derive(Default)]
+pub(super) struct Chain {
+    /// The segments that are needed, by epoch, each with its index among the scanned files.
+    pub segments: Vec<(Segment, usize)>,
+    pub found: Vec<Found>,
+    /// One past the last block of the last flush.
+    pub end: BlockNumber,
+    pub oldest: Epoch,
+    /// Above every epoch that stands in any block.
+    pub next_epoch: Epoch,
+}
+
+/// Applies the rules of the module page.
+pub(super) fn chain(log: LogId, dir: &str, head: &Head, files: &[Scanned]) -> Chain {
+    let walk = Walk::new(log, dir, head, files);
+    walk.run()
+}
+
+struct Walk<'a> {
+    log: LogId,
+    dir: &'a str,
+    head: &'a Head,
+    files: &'a [Scanned],
+    stable: BlockNumber,
+    chain: Chain,
+}
+
+impl<'a> Walk<'a> {
+    fn new(log: LogId, dir: &'a str, head: &'a Head, files: &'a [Scanned]) -> Self {
+        let mut walk = Self { log, dir, head, files, stable: BlockNumber(0), chain: Chain::default() };
+        for header in files.iter().flat_map(|file| file.blocks.iter().filter_map(valid)) {
+            if header.log == log {
+                walk.chain.next_epoch = walk.chain.next_epoch.max(Epoch(header.epoch.0 + 1));
+            }
+            if walk.counts(header) {
+                walk.chain.oldest = walk.chain.oldest.max(header.oldest);
+                walk.stable = walk.stable.max(header.stable);
+            }
+        }
+        for life in head.lives.iter().filter(|life| life.end.0 != u64::MAX) {
+            walk.stable = walk.stable.max(life.end);
+        }
+        walk
+    }
+
+    fn counts(&self, header: &BlockHeader) -> bool {
+        header.log == self.log && self.head.counts(header.incarnation, header.number)
+    }
+
+    /// Rule 3.
+    fn identify(&self, file: &Scanned) -> Option<Segment> {
+        let mut votes: BTreeMap<(Epoch, u64), u32> = BTreeMap::new();
+        for (slot, block) in file.blocks.iter().enumerate() {
+            let Some(header) = valid(block).filter(|header| self.counts(header)) else { continue };
+            if header.epoch >= self.chain.oldest
+                && let Some(base) = header.number.0.checked_sub(slot as u64)
+            {
+                *votes.entry((header.epoch, base)).or_default() += 1;
+            }
+        }
+        let ((epoch, base), _) = votes.into_iter().max_by_key(|(id, count)| (*count, *id))?;
+        Some(Segment { epoch, base: BlockNumber(base), blocks: file.file.blocks, file: Some(file.file) })
+    }
+
+    fn run(mut self) -> Chain {
+        let mut segments: Vec<(Segment, usize)> = self
+            .files
+            .iter()
+            .enumerate()
+            .filter_map(|(index, file)| Some((self.identify(file)?, index)))
+            .collect();
+        segments.sort_by_key(|(segment, _)| segment.epoch);
+        let Some((first, _)) = segments.first() else {
+            self.chain.end = self.head.lives.last().map_or(BlockNumber(0), |life| life.start);
+            self.missing_end(self.chain.end);
+            return self.chain;
+        };
+        let mut at = first.base;
+        if first.epoch != self.chain.oldest {
+            let damage = self.no_file(u32::try_from(self.chain.oldest.0).unwrap_or(u32::MAX), first.epoch.0);
+            self.chain.found.push(Found::Damage { damage, file: 0, start: BlockNumber(0) });
+        }
+        let mut index = 0;
+        let mut last_used = 0;
+        loop {
+            if segments.get(index + 1).is_some_and(|(next, _)| next.base <= at) {
+                index += 1;
+                continue;
+            }
+            let (segment, file) = &segments[index];
+            match self.flush_at(segment, &self.files[*file], at) {
+                Ok(header) => {
+                    let blocks = usize::from(header.flush_blocks);
+                    let slot = slot_of(segment, at).expect("a flush lies in its segment");
+                    let bytes = header.flush_bytes as usize;
+                    self.chain.found.push(Found::Flush { segment: index, slot, blocks, bytes });
+                    at = at.plus(blocks as u64);
+                    last_used = index;
+                }
+                Err(damage) => {
+                    let durable = at < self.stable && !planted::is("torn-acknowledged-cut");
+                    if !durable && damage.is_none() {
+                        break;
+                    }
+                    let number = self.files[*file].file.number;
+                    let damage = damage.unwrap_or_else(|| self.lost(segment, &self.files[*file], at));
+                    self.chain.found.push(Found::Damage { damage, file: number, start: at });
+                    last_used = index;
+                    let Some((next, number)) = self.next_flush(&segments, index, at) else { break };
+                    (index, at) = (next, number);
+                }
+            }
+        }
+        self.chain.end = at;
+        segments.truncate(last_used + 1);
+        self.chain.segments = segments;
+        self.chain
+    }
+
+    /// No block counts: that is damage if some should.
+    fn missing_end(&mut self, start: BlockNumber) {
+        if start < self.stable || self.head.lives.len() > 1 {
+            let damage = self.no_file(0, 0);
+            self.chain.found.push(Found::Damage { damage, file: 0, start });
+        }
+    }
+
+    fn no_file(&self, expected: u32, found: u64) -> Damage {
+        let found = u32::try_from(found).unwrap_or(u32::MAX);
+        Damage { file: self.dir.to_owned(), offset: 0, expected, found }
+    }
+
+    /// The header of the whole flush at `at`; else the damage in it, if no crash can have left it so.
+    fn flush_at(
+        &self,
+        segment: &Segment,
+        file: &Scanned,
+        at: BlockNumber,
+    ) -> Result<BlockHeader, Option<Damage>> {
+        let Some(slot) = slot_of(segment, at) else { return Err(None) };
+        let header = self.block_at(segment, file, slot, at)?;
+        let blocks = usize::from(header.flush_blocks);
+        if header.flush_index != 0 || blocks == 0 || slot + blocks > file.blocks.len() {
+            return Err(None);
+        }
+        let mut torn = false;
+        for index in 1..blocks {
+            match self.block_at(segment, file, slot + index, at.plus(index as u64)) {
+                Ok(other) if usize::from(other.flush_index) == index => {}
+                Ok(_) | Err(None) => torn = true,
+                Err(damage) => return Err(damage),
+            }
+        }
+        if torn { Err(None) } else { Ok(header) }
+    }
+
+    fn block_at(
+        &self,
+        segment: &Segment,
+        file: &Scanned,
+        slot: usize,
+        number: BlockNumber,
+    ) -> Result<BlockHeader, Option<Damage>> {
+        match &file.blocks[slot] {
+            Block::Valid(header) if planted::is("checksum-without-position") => Ok(*header),
+            Block::Valid(header) => {
+                let right = self.counts(header) && header.epoch == segment.epoch && header.number == number;
+                if right { Ok(*header) } else { Err(None) }
+            }
+            Block::Zero | Block::Torn => Err(None),
+            Block::Damaged { sector, expected, found } => Err(Some(Damage {
+                file: SegmentFile::path(self.dir, file.file.number),
+                offset: (slot * BLOCK_BYTES + sector * 512) as u64,
+                expected: *expected,
+                found: *found,
+            })),
+        }
+    }
+
+    /// A block that was durable and is not there: its whole identity is what was expected.
+    fn lost(&self, segment: &Segment, file: &Scanned, at: BlockNumber) -> Damage {
+        let slot = slot_of(segment, at).unwrap_or(file.blocks.len());
+        let found = file.blocks.get(slot).and_then(valid).map_or(0, |header| header.number.0 as u32);
+        Damage {
+            file: SegmentFile::path(self.dir, file.file.number),
+            offset: (slot * BLOCK_BYTES) as u64,
+            expected: at.0 as u32,
+            found,
+        }
+    }
+
+    /// The first whole flush above `at`.
+    fn next_flush(
+        &self,
+        segments: &[(Segment, usize)],
+        from: usize,
+        at: BlockNumber,
+    ) -> Option<(usize, BlockNumber)> {
+        for (index, (segment, file)) in segments.iter().enumerate().skip(from) {
+            let file = &self.files[*file];
+            let start = at.plus(1).max(segment.base);
+            let end = segments.get(index + 1).map_or(u64::MAX, |(next, _)| next.base.0);
+            let end = end.min(segment.base.0 + file.blocks.len() as u64);
+            for number in start.0..end {
+                if self.flush_at(segment, file, BlockNumber(number)).is_ok() {
+                    return Some((index, BlockNumber(number)));
+                }
+            }
+        }
+        None
+    }
+}
+
+fn slot_of(segment: &Segment, at: BlockNumber) -> Option<usize> {
+    let slot = at.0.checked_sub(segment.base.0)?;
+    (slot < segment.blocks).then(|| usize::try_from(slot).expect("a segment fits memory"))
+}
+
+fn valid(block: &Block) -> Option<&BlockHeader> {
+    match block {
+        Block::Valid(header) => Some(header),
+        _ => None,
+    }
+}
