@@ -1,67 +1,147 @@
-//! How keys, byte strings and lists of them stand in rkyv archives: as plain bytes, written without scratch space.
+//! How keys, byte strings and lists of them stand in rkyv archives: as plain bytes before the root, named by their place.
+//!
+//! A place is `u32 offset` from the first byte of the archive and `u32 length`. Compared with rkyv's own vectors, a check
+//! of one costs two comparisons, whatever its length, and writing one needs no scratch space.
 
-use rkyv::rancor::Fallible;
-use rkyv::ser::Writer;
-use rkyv::vec::{ArchivedVec, VecResolver};
+use rkyv::api::low::LowValidator;
+use rkyv::api::serialize_using;
+use rkyv::bytecheck::CheckBytes;
+use rkyv::primitive::ArchivedU32;
+use rkyv::rancor::{Failure, Fallible, Strategy};
+use rkyv::ser::{Positional, Writer};
 use rkyv::with::{ArchiveWith, SerializeWith};
-use rkyv::{Archive, Place, Serialize};
+use rkyv::{Archive, Place, Portable, Serialize};
 
 use crate::Key;
 use crate::command::Malformed;
 
-/// Archives a borrowed byte string as its bytes.
+/// Writes one archive to the end of a buffer; places count from its first byte.
+pub(crate) struct ArchiveWriter<'b> {
+    out: &'b mut Vec<u8>,
+    start: usize,
+}
+
+impl Positional for ArchiveWriter<'_> {
+    #[inline]
+    fn pos(&self) -> usize {
+        self.out.len() - self.start
+    }
+}
+
+impl<E> Writer<E> for ArchiveWriter<'_> {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> Result<(), E> {
+        self.out.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+/// Appends the archive of `value` to `out`.
+#[inline]
+pub(crate) fn append<'b, T>(value: &T, out: &'b mut Vec<u8>)
+where
+    T: Serialize<Strategy<ArchiveWriter<'b>, Failure>>,
+{
+    let start = out.len();
+    let mut writer = ArchiveWriter { out, start };
+    serialize_using::<_, Failure>(value, &mut writer).expect("writing to memory does not fail");
+}
+
+/// The root of an archive, checked. What its places name is checked when they are opened.
+#[inline]
+pub(crate) fn root<T>(archive: &[u8]) -> Result<&T, Malformed>
+where
+    T: Portable + for<'v> CheckBytes<LowValidator<'v, Failure>>,
+{
+    rkyv::api::low::access::<T, Failure>(archive).map_err(|_| Malformed)
+}
+
+/// Archives a borrowed byte string.
 pub struct Raw;
 
-/// A byte string in an archive, or a key there.
-pub type ArchivedBytes = ArchivedVec<u8>;
+/// The place of a byte string, a key or a list in its archive.
+#[derive(Portable, CheckBytes)]
+#[bytecheck(crate = rkyv::bytecheck)]
+#[repr(C)]
+pub struct ArchivedPlace {
+    at: ArchivedU32,
+    len: ArchivedU32,
+}
 
-fn write<S: Fallible + Writer + ?Sized>(bytes: &[u8], serializer: &mut S) -> Result<VecResolver, S::Error> {
-    let at = serializer.pos();
+impl ArchivedPlace {
+    /// The bytes, if they lie in the archive.
+    #[inline]
+    pub(crate) fn bytes<'a>(&self, archive: &'a [u8]) -> Result<&'a [u8], Malformed> {
+        let (at, len) = (self.at.to_native() as usize, self.len.to_native() as usize);
+        archive.get(at..).and_then(|rest| rest.get(..len)).ok_or(Malformed)
+    }
+
+    /// The key. Slot and hash are computed anew by whoever opens it, so that they cannot be wrong.
+    #[inline]
+    pub(crate) fn key<'a>(&self, archive: &'a [u8]) -> Result<Key<'a>, Malformed> {
+        self.bytes(archive).map(Key::new)
+    }
+
+    /// The list, if its lengths add up.
+    pub(crate) fn list<'a>(&self, archive: &'a [u8]) -> Result<List<'a>, Malformed> {
+        let bytes = self.bytes(archive)?;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            (_, rest) = unpack(rest).ok_or(Malformed)?;
+        }
+        Ok(List(Repr::Packed(bytes)))
+    }
+
+    #[inline]
+    fn emplace(at: u32, len: usize, out: Place<Self>) {
+        let len = u32::try_from(len).expect("limits bound every argument");
+        rkyv::munge::munge!(let Self { at: out_at, len: out_len } = out);
+        at.resolve((), out_at);
+        len.resolve((), out_len);
+    }
+}
+
+#[inline]
+fn write<S: Fallible + Writer + ?Sized>(bytes: &[u8], serializer: &mut S) -> Result<u32, S::Error> {
+    let at = position(serializer);
     serializer.write(bytes)?;
-    Ok(VecResolver::from_pos(at))
+    Ok(at)
+}
+
+fn position<S: Positional + ?Sized>(serializer: &S) -> u32 {
+    u32::try_from(serializer.pos()).expect("limits bound every command")
 }
 
 impl<'a> ArchiveWith<&'a [u8]> for Raw {
-    type Archived = ArchivedBytes;
-    type Resolver = VecResolver;
+    type Archived = ArchivedPlace;
+    type Resolver = u32;
 
-    fn resolve_with(field: &&'a [u8], resolver: VecResolver, out: Place<ArchivedBytes>) {
-        ArchivedVec::resolve_from_len(field.len(), resolver, out);
+    #[inline]
+    fn resolve_with(field: &&'a [u8], at: u32, out: Place<ArchivedPlace>) {
+        ArchivedPlace::emplace(at, field.len(), out);
     }
 }
 
 impl<'a, S: Fallible + Writer + ?Sized> SerializeWith<&'a [u8], S> for Raw {
-    fn serialize_with(field: &&'a [u8], serializer: &mut S) -> Result<VecResolver, S::Error> {
+    #[inline]
+    fn serialize_with(field: &&'a [u8], serializer: &mut S) -> Result<u32, S::Error> {
         write(field, serializer)
     }
 }
 
-/// A key in an archive: its bytes. Slot and hash are computed anew by whoever opens it, so that they cannot be wrong.
-#[derive(rkyv::Portable, rkyv::bytecheck::CheckBytes)]
-#[bytecheck(crate = rkyv::bytecheck)]
-#[repr(transparent)]
-pub struct ArchivedKey(ArchivedBytes);
-
-impl ArchivedKey {
-    /// The key.
-    #[must_use]
-    pub fn open(&self) -> Key<'_> {
-        Key::new(&self.0)
-    }
-}
-
 impl Archive for Key<'_> {
-    type Archived = ArchivedKey;
-    type Resolver = VecResolver;
+    type Archived = ArchivedPlace;
+    type Resolver = u32;
 
-    fn resolve(&self, resolver: VecResolver, out: Place<ArchivedKey>) {
-        rkyv::munge::munge!(let ArchivedKey(bytes) = out);
-        ArchivedVec::resolve_from_len(self.bytes().len(), resolver, bytes);
+    #[inline]
+    fn resolve(&self, at: u32, out: Place<ArchivedPlace>) {
+        ArchivedPlace::emplace(at, self.bytes().len(), out);
     }
 }
 
 impl<S: Fallible + Writer + ?Sized> Serialize<S> for Key<'_> {
-    fn serialize(&self, serializer: &mut S) -> Result<VecResolver, S::Error> {
+    #[inline]
+    fn serialize(&self, serializer: &mut S) -> Result<u32, S::Error> {
         write(self.bytes(), serializer)
     }
 }
@@ -172,41 +252,23 @@ fn unpack(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(u32::from_le_bytes(*len) as usize)
 }
 
-/// A list in an archive: packed.
-#[derive(rkyv::Portable, rkyv::bytecheck::CheckBytes)]
-#[bytecheck(crate = rkyv::bytecheck)]
-#[repr(transparent)]
-pub struct ArchivedList(ArchivedBytes);
-
-impl ArchivedList {
-    /// The list, if its lengths add up.
-    pub fn open(&self) -> Result<List<'_>, Malformed> {
-        let mut rest = self.0.as_slice();
-        while !rest.is_empty() {
-            (_, rest) = unpack(rest).ok_or(Malformed)?;
-        }
-        Ok(List(Repr::Packed(&self.0)))
-    }
-}
-
 impl Archive for List<'_> {
-    type Archived = ArchivedList;
-    type Resolver = VecResolver;
+    type Archived = ArchivedPlace;
+    type Resolver = u32;
 
-    fn resolve(&self, resolver: VecResolver, out: Place<ArchivedList>) {
-        rkyv::munge::munge!(let ArchivedList(bytes) = out);
-        ArchivedVec::resolve_from_len(self.packed_len(), resolver, bytes);
+    fn resolve(&self, at: u32, out: Place<ArchivedPlace>) {
+        ArchivedPlace::emplace(at, self.packed_len(), out);
     }
 }
 
 impl<S: Fallible + Writer + ?Sized> Serialize<S> for List<'_> {
-    fn serialize(&self, serializer: &mut S) -> Result<VecResolver, S::Error> {
-        let at = serializer.pos();
+    fn serialize(&self, serializer: &mut S) -> Result<u32, S::Error> {
+        let at = position(serializer);
         for item in self.iter() {
             let len = u32::try_from(item.len()).expect("limits bound every argument");
             serializer.write(&len.to_le_bytes())?;
             serializer.write(item)?;
         }
-        Ok(VecResolver::from_pos(at))
+        Ok(at)
     }
 }

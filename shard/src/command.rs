@@ -7,13 +7,9 @@
 //! Amounts of time are milliseconds. Semantics are those of redis-server 7.0.15; the parser has already refused what can
 //! be refused without looking at a row.
 
-use rkyv::api::low::LowValidator;
-use rkyv::api::serialize_using;
-use rkyv::bytecheck::CheckBytes;
-use rkyv::rancor::Failure;
-use rkyv::{Archive, Portable, Serialize};
+use rkyv::{Archive, Serialize};
 
-use crate::archive::Raw;
+use crate::archive::{Raw, append, root};
 use crate::{Key, List};
 
 /// Changes rows of one group. Logged as it stands.
@@ -269,41 +265,44 @@ pub enum TypeFilter {
 #[error("the archived command is malformed")]
 pub struct Malformed;
 
-fn open<T>(bytes: &[u8]) -> Result<&T, Malformed>
-where
-    T: Portable + for<'v> CheckBytes<LowValidator<'v, Failure>>,
-{
-    rkyv::api::low::access::<T, Failure>(bytes).map_err(|_| Malformed)
-}
-
 impl<'a> Command<'a> {
     /// Appends the archive of this command to `out`.
     pub fn archive(&self, out: &mut Vec<u8>) {
-        serialize_using::<_, Failure>(self, out).expect("writing to memory does not fail");
+        append(self, out);
     }
 
     /// Opens an archive in place, after checking it whole.
-    pub fn open(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        Ok(match open::<ArchivedCommand<'a>>(bytes)? {
-            ArchivedCommand::Set { key, value, when, expire, get } => {
-                Self::Set { key: key.open(), value, when: when.open(), expire: expire.open(), get: *get }
+    pub fn open(archive: &'a [u8]) -> Result<Self, Malformed> {
+        Ok(match root::<ArchivedCommand<'a>>(archive)? {
+            ArchivedCommand::Set { key, value, when, expire, get } => Self::Set {
+                key: key.key(archive)?,
+                value: value.bytes(archive)?,
+                when: when.open(),
+                expire: expire.open(),
+                get: *get,
+            },
+            ArchivedCommand::Append { key, value } => {
+                Self::Append { key: key.key(archive)?, value: value.bytes(archive)? }
             }
-            ArchivedCommand::Append { key, value } => Self::Append { key: key.open(), value },
-            ArchivedCommand::SetRange { key, offset, value } => {
-                Self::SetRange { key: key.open(), offset: offset.to_native(), value }
-            }
+            ArchivedCommand::SetRange { key, offset, value } => Self::SetRange {
+                key: key.key(archive)?,
+                offset: offset.to_native(),
+                value: value.bytes(archive)?,
+            },
             ArchivedCommand::IncrBy { key, delta } => {
-                Self::IncrBy { key: key.open(), delta: delta.to_native() }
+                Self::IncrBy { key: key.key(archive)?, delta: delta.to_native() }
             }
-            ArchivedCommand::GetDel { key } => Self::GetDel { key: key.open() },
-            ArchivedCommand::GetEx { key, expire } => Self::GetEx { key: key.open(), expire: expire.open() },
-            ArchivedCommand::Del { keys } => Self::Del { keys: keys.open()? },
+            ArchivedCommand::GetDel { key } => Self::GetDel { key: key.key(archive)? },
+            ArchivedCommand::GetEx { key, expire } => {
+                Self::GetEx { key: key.key(archive)?, expire: expire.open() }
+            }
+            ArchivedCommand::Del { keys } => Self::Del { keys: keys.list(archive)? },
             ArchivedCommand::Expire { key, expire, when } => {
-                Self::Expire { key: key.open(), expire: expire.open(), when: when.open() }
+                Self::Expire { key: key.key(archive)?, expire: expire.open(), when: when.open() }
             }
-            ArchivedCommand::Persist { key } => Self::Persist { key: key.open() },
+            ArchivedCommand::Persist { key } => Self::Persist { key: key.key(archive)? },
             ArchivedCommand::MSet { pairs, only_new } => {
-                let pairs = pairs.open()?;
+                let pairs = pairs.list(archive)?;
                 if pairs.len() % 2 == 1 {
                     return Err(Malformed);
                 }
@@ -317,27 +316,27 @@ impl<'a> Command<'a> {
 impl<'a> Read<'a> {
     /// Appends the archive of this read to `out`.
     pub fn archive(&self, out: &mut Vec<u8>) {
-        serialize_using::<_, Failure>(self, out).expect("writing to memory does not fail");
+        append(self, out);
     }
 
     /// Opens an archive in place, after checking it whole.
-    pub fn open(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        Ok(match open::<ArchivedRead<'a>>(bytes)? {
-            ArchivedRead::Get { key } => Self::Get { key: key.open() },
-            ArchivedRead::MGet { keys } => Self::MGet { keys: keys.open()? },
-            ArchivedRead::StrLen { key } => Self::StrLen { key: key.open() },
+    pub fn open(archive: &'a [u8]) -> Result<Self, Malformed> {
+        Ok(match root::<ArchivedRead<'a>>(archive)? {
+            ArchivedRead::Get { key } => Self::Get { key: key.key(archive)? },
+            ArchivedRead::MGet { keys } => Self::MGet { keys: keys.list(archive)? },
+            ArchivedRead::StrLen { key } => Self::StrLen { key: key.key(archive)? },
             ArchivedRead::GetRange { key, start, end } => {
-                Self::GetRange { key: key.open(), start: start.to_native(), end: end.to_native() }
+                Self::GetRange { key: key.key(archive)?, start: start.to_native(), end: end.to_native() }
             }
-            ArchivedRead::Exists { keys } => Self::Exists { keys: keys.open()? },
-            ArchivedRead::Type { key } => Self::Type { key: key.open() },
+            ArchivedRead::Exists { keys } => Self::Exists { keys: keys.list(archive)? },
+            ArchivedRead::Type { key } => Self::Type { key: key.key(archive)? },
             ArchivedRead::Ttl { key, in_millis, absolute } => {
-                Self::Ttl { key: key.open(), in_millis: *in_millis, absolute: *absolute }
+                Self::Ttl { key: key.key(archive)?, in_millis: *in_millis, absolute: *absolute }
             }
             ArchivedRead::Scan { cursor, count, pattern, kind } => Self::Scan {
                 cursor: cursor.to_native(),
                 count: count.to_native(),
-                pattern,
+                pattern: pattern.bytes(archive)?,
                 kind: match kind {
                     ArchivedTypeFilter::Any => TypeFilter::Any,
                     ArchivedTypeFilter::String => TypeFilter::String,
@@ -354,12 +353,12 @@ impl<'a> Read<'a> {
 impl<'a> Control<'a> {
     /// Appends the archive of this control to `out`.
     pub fn archive(&self, out: &mut Vec<u8>) {
-        serialize_using::<_, Failure>(self, out).expect("writing to memory does not fail");
+        append(self, out);
     }
 
     /// Opens an archive in place, after checking it whole.
-    pub fn open(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        Ok(match open::<ArchivedControl<'a>>(bytes)? {
+    pub fn open(archive: &'a [u8]) -> Result<Self, Malformed> {
+        Ok(match root::<ArchivedControl<'a>>(archive)? {
             ArchivedControl::Own { range, version, first_slot, last_slot } => Self::Own {
                 range: range.to_native(),
                 version: version.to_native(),
@@ -367,11 +366,13 @@ impl<'a> Control<'a> {
                 last_slot: last_slot.to_native(),
             },
             ArchivedControl::SafePoint { at } => Self::SafePoint { at: at.to_native() },
-            ArchivedControl::Reap { keys } => Self::Reap { keys: keys.open()? },
+            ArchivedControl::Reap { keys } => Self::Reap { keys: keys.list(archive)? },
             ArchivedControl::Ceiling { ceiling, time_ms } => {
                 Self::Ceiling { ceiling: ceiling.to_native(), time_ms: time_ms.to_native() }
             }
-            ArchivedControl::PutRow { key, value } => Self::PutRow { key: key.open(), value },
+            ArchivedControl::PutRow { key, value } => {
+                Self::PutRow { key: key.key(archive)?, value: value.bytes(archive)? }
+            }
             ArchivedControl::Nothing => Self::Nothing,
         })
     }

@@ -1,12 +1,9 @@
 //! What the owner of a key answers, typed. The core that holds the connection turns it into the client's protocol.
 
-use rkyv::{Archive, Serialize};
-
 use crate::CoreId;
-use crate::archive::Raw;
 
 /// An answer, or the head of one. Values are borrowed from where they stand: the receiver copies them once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Archive, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reply<'a> {
     /// OK.
     Ok,
@@ -15,9 +12,9 @@ pub enum Reply<'a> {
     /// A number.
     Int(i64),
     /// A value.
-    Bulk(#[rkyv(with = Raw)] &'a [u8]),
+    Bulk(&'a [u8]),
     /// A status word.
-    Simple(#[rkyv(with = Raw)] &'a [u8]),
+    Simple(&'a [u8]),
     /// An error.
     Error(ReplyError),
     /// That many replies follow to the same [`ReplyTo`], before any other reply.
@@ -32,7 +29,7 @@ pub enum Reply<'a> {
 }
 
 /// Why a command was not carried out. None of them changed a row, except `Unknown`, which may have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Archive, Serialize, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReplyError {
     /// The key holds another type.
     #[error("the key holds the wrong kind of value")]

@@ -36,6 +36,7 @@ const fn tables() -> [[u16; 256]; 8] {
 
 /// The CRC16 of `bytes` (polynomial 0x1021, start 0, not reflected).
 #[must_use]
+#[inline]
 pub fn crc16(bytes: &[u8]) -> u16 {
     let mut crc = 0u16;
     let mut chunks = bytes.chunks_exact(8);
@@ -65,6 +66,10 @@ impl Slot {
 }
 
 fn hash_tag(key: &[u8]) -> Option<&[u8]> {
+    // Nearly no key has one, and this search looks at many bytes at once.
+    if !key.contains(&b'{') {
+        return None;
+    }
     let open = key.iter().position(|&byte| byte == b'{')?;
     let rest = &key[open + 1..];
     let close = rest.iter().position(|&byte| byte == b'}')?;
