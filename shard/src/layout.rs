@@ -67,6 +67,8 @@ pub struct Layout {
     pub feature_level: u32,
     /// Cores that the groups are homed on.
     pub cores: u16,
+    /// A move of the groups to so many cores has begun and is not finished: any log may hold any of them.
+    pub moving_to: Option<u16>,
     /// The data groups, by their slots.
     pub groups: Vec<GroupSpec>,
 }
@@ -95,6 +97,7 @@ impl Layout {
             incarnation: 1,
             feature_level: FEATURE_LEVEL,
             cores: wanted.cores,
+            moving_to: None,
             groups: groups.collect(),
         };
         layout.home_on(wanted.cores);
@@ -126,6 +129,12 @@ impl Layout {
     #[must_use]
     pub const fn replica(&self) -> ReplicaId {
         ReplicaId(self.node.0 << 16 | self.incarnation as u64)
+    }
+
+    /// The bytes of the file `NODE`, as the catalog keeps them too.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        format::encode(self)
     }
 
     /// Homes the groups on `cores` cores.

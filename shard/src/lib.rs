@@ -8,15 +8,22 @@ mod archive;
 mod batch;
 pub mod clock;
 mod command;
+#[cfg(feature = "harness")]
+pub mod crash;
 mod digest;
 mod execute;
+mod group;
+mod groups;
 mod ids;
 mod key;
 pub mod layout;
+pub mod lease;
 pub mod limits;
 pub mod node;
 mod now;
+pub mod planted;
 pub mod read;
+pub mod rehome;
 mod reply;
 mod row;
 mod slot;
@@ -29,6 +36,8 @@ pub use batch::{
 };
 pub use command::{Command, Control, Expire, ExpireWhen, Malformed, Read, SetWhen, TypeFilter};
 pub use digest::Digest;
+pub use group::{After, Standing};
+pub use groups::{Groups, OpenError, Options, Setup, Stopped};
 pub use ids::{
     CATALOG_GROUP, CLOCK_GROUP, ClusterId, CoreId, FIRST_DATA_GROUP, GroupId, LogIndex, NodeId, RangeId,
     ReplicaId, Slot, Term, Timestamp,
@@ -36,6 +45,7 @@ pub use ids::{
 pub use key::{
     Key, Keyspace, REDIS_KEYSPACE, RowKey, RowKind, RowParts, SYSTEM_KEYSPACE, ScanPosition, decode_row,
 };
+pub use layout::Layout;
 pub use now::Now;
 pub use read::{PendingRead, Prepared, ReadFailure, glob_matches};
 pub use reply::{OwnedReply, Replies, Reply, ReplyError, ReplyTo};

@@ -40,3 +40,19 @@ const _: () = assert!(DATA_GROUPS_MAX <= crate::SLOT_COUNT as u32);
 pub const APPLY_STEPS_MAX: usize = 1024;
 /// Commands whose memory is asked for before the first of them is touched.
 pub const PREFETCH_COMMANDS: usize = 16;
+
+/// A tick of the election clock, in milliseconds.
+pub const TICK_MS: u64 = 100;
+/// How long a confirmed round entitles a leader to answer alone, in milliseconds.
+pub const LEASE_MS: u64 = 700;
+
+// The margin for clocks that drift: a follower campaigns no earlier than after ELECTION_TICKS.
+const _: () = assert!(LEASE_MS + 2 * TICK_MS < ELECTION_TICKS as u64 * TICK_MS);
+
+/// Batches of a turn are proposed as one entry up to this many bytes.
+pub const ENTRY_BYTES_MAX: usize = 1 << 20;
+/// How long a write waits for a timestamp, and a read for its group to be ready, in milliseconds.
+pub const WAIT_MS_MAX: u64 = 2_000;
+
+/// Commands that a group executes at a time before others get their turn.
+pub const APPLY_COMMANDS_MAX: usize = 4_096;

@@ -6,7 +6,7 @@
 //!
 //! | invariant | requirement |
 //! |---|---|
-//! | no timestamp is issued above the newest applied ceiling, or after the lease ended | T4 |
+//! | no timestamp is issued at or above the newest applied ceiling, or after the lease ended | T4 |
 //! | a new oracle starts above every ceiling that any predecessor could have used | T3 |
 //! | no two calls are given the same timestamp; a later call gets later ones | T13 |
 //! | the time of a core never goes back; forward jumps above one second are slewed | T6 |

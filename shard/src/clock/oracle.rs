@@ -14,7 +14,7 @@ use crate::limits::{CEILING_RENEWAL_MS, CEILING_WINDOW_MS, CLOCK_ANCHOR_MS, CLOC
 /// What the clock group replicates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stored {
-    /// Nothing above it was ever issued.
+    /// Nothing at or above it was ever issued.
     pub ceiling: Timestamp,
     /// The oracle's time when it was proposed, in milliseconds since 1970: time never starts below it.
     pub time_ms: u64,
@@ -82,6 +82,12 @@ impl Oracle {
         self.leading.is_some()
     }
 
+    /// The newest ceiling that it was told of.
+    #[must_use]
+    pub fn stored(&self) -> Option<Stored> {
+        self.leading.as_ref().map(|leading| leading.stored)
+    }
+
     /// How far the wall clock is ahead of the oracle's time, in milliseconds (negative: behind). Zero while the
     /// oracle follows it.
     #[must_use]
@@ -102,12 +108,9 @@ impl Oracle {
         due.then(|| {
             leading.proposed = Some(now.mono);
             let time_ms = leading.anchor.millis_at(now.mono);
-            let newest =
-                Timestamp::from_millis(time_ms).max(self.word.next()).max(leading.stored.ceiling.plus(1));
-            // Above what is issued now, and never below what stands: a window that grows only with the time.
-            let base =
-                if leading.granting { Timestamp::from_millis(time_ms).max(self.word.next()) } else { newest };
-            let ceiling = Timestamp(base.0 + (CEILING_WINDOW_MS << 16)).max(leading.stored.ceiling);
+            let base = Timestamp::from_millis(time_ms).max(self.word.next());
+            // It always rises: it is also the timestamp of the entry that carries it.
+            let ceiling = base.plus(CEILING_WINDOW_MS << 16).max(leading.stored.ceiling.plus(1));
             Stored { ceiling, time_ms }
         })
     }
@@ -215,7 +218,7 @@ mod tests {
         assert_eq!(oracle.turn(at(1, 50_001), Mono(u64::MAX)), None, "one proposal at a time");
         oracle.applied(proposed, true, Mono(1_000_000));
         let issued = word.take(1, Mono(1_000_000)).unwrap();
-        assert!(issued.base > earlier.ceiling && issued.base <= proposed.ceiling);
+        assert!(issued.base >= earlier.ceiling && issued.base < proposed.ceiling);
         assert_eq!(issued.time_ms, 50_001, "a ceiling does not move the time");
     }
 
@@ -229,7 +232,7 @@ mod tests {
         assert_eq!(oracle.turn(at(500, 50_500), Mono(u64::MAX)), None);
         assert!(oracle.turn(at(1_000, 51_000), Mono(u64::MAX)).is_some(), "renewed every second");
         assert!(word.take(1, at(2_900, 0).mono).is_ok());
-        assert!(word.take(2, at(3_100, 0).mono).is_err());
+        assert!(word.take(1, at(3_100, 0).mono).is_err());
         oracle.step_down();
         assert!(word.take(1, at(1, 0).mono).is_err());
     }

@@ -21,7 +21,7 @@ fn lease_and_ceiling_bound_what_is_issued() {
     let word = word(1_001);
     assert_eq!(word.take(1, Mono(5_000_000_000)), Err(NoTime::Lease));
     let first = word.take(10, Mono(0)).unwrap();
-    assert_eq!(first, Issued { base: Timestamp::from_millis(1_000).plus(1), time_ms: 1_000 });
+    assert_eq!(first, Issued { base: Timestamp::from_millis(1_000), time_ms: 1_000 });
     assert_eq!(word.take(1 << 16, Mono(0)), Err(NoTime::Ceiling));
     let rest = word.take((1 << 16) - 10, Mono(0)).unwrap();
     assert_eq!(rest.base, first.base.plus(10), "a refused range costs nothing");

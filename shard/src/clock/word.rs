@@ -56,7 +56,7 @@ impl Anchor {
 pub struct Grant {
     /// Nothing is issued at or after this point.
     pub lease_end: Mono,
-    /// Nothing is issued above this timestamp; it is replicated.
+    /// Nothing is issued at or above this timestamp; it is replicated.
     pub ceiling: Timestamp,
     /// What time it is.
     pub anchor: Anchor,
@@ -134,7 +134,7 @@ impl Word {
         let mut next = self.next.0.load(Ordering::Relaxed);
         loop {
             let base = next.max(Timestamp::from_millis(time_ms).0);
-            let Some(end) = base.checked_add(count).filter(|end| *end <= grant.ceiling.0 + 1) else {
+            let Some(end) = base.checked_add(count).filter(|end| *end <= grant.ceiling.0) else {
                 return Err(NoTime::Ceiling);
             };
             match self.next.0.compare_exchange_weak(next, end, Ordering::AcqRel, Ordering::Relaxed) {
@@ -171,9 +171,9 @@ impl Word {
         }
     }
 
-    /// For the oracle: nothing at or below `floor` is issued from now on.
+    /// For the oracle: nothing below `floor` is issued from now on.
     pub fn raise(&self, floor: Timestamp) {
-        self.next.0.fetch_max(floor.0 + 1, Ordering::AcqRel);
+        self.next.0.fetch_max(floor.0, Ordering::AcqRel);
     }
 
     /// For the oracle, the only writer: replaces the grant.

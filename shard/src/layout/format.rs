@@ -11,7 +11,7 @@
 //! | 24 | 16 | cluster id |
 //! | 40 | 8 | node id |
 //! | 48 | 2 | cores that the groups are homed on |
-//! | 50 | 2 | zero |
+//! | 50 | 2 | cores to which a move of the groups has begun; 0: none is under way |
 //! | 52 | 4 | number of data groups |
 //! | 56 | 8 each | data groups: id (4), first slot (2), slot after the last (2) |
 //!
@@ -80,7 +80,7 @@ pub(super) fn encode(layout: &Layout) -> Vec<u8> {
     out.extend(layout.cluster.0.to_le_bytes());
     out.extend(layout.node.0.to_le_bytes());
     out.extend(layout.cores.to_le_bytes());
-    out.extend([0; 2]);
+    out.extend(layout.moving_to.unwrap_or(0).to_le_bytes());
     out.extend(u32::try_from(layout.groups.len()).expect("within its limit").to_le_bytes());
     for group in &layout.groups {
         out.extend(group.id.0.to_le_bytes());
@@ -121,12 +121,14 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Layout, FormatError> {
         incarnation: u16_at(bytes, 18),
         feature_level: u32_at(bytes, 20),
         cores: u16_at(bytes, 48),
+        moving_to: Some(u16_at(bytes, 50)).filter(|cores| *cores > 0),
         groups,
     };
     if layout.node.0 == 0 || layout.node.0 >= 1 << 48 || layout.incarnation == 0 {
         return Err(FormatError::Value("node id"));
     }
-    if !(1..=CORES_MAX).contains(&layout.cores) {
+    let cores = [layout.cores, layout.moving_to.unwrap_or(1)];
+    if !cores.iter().all(|cores| (1..=CORES_MAX).contains(cores)) {
         return Err(FormatError::Value("number of cores"));
     }
     layout.home_on(layout.cores);

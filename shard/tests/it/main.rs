@@ -1,5 +1,6 @@
 //! The integration tests of this crate.
 #![expect(clippy::duplicate_mod, reason = "one source file is checked under two sets of atomics")]
 
+mod crash;
 mod layout;
 mod word_model;

@@ -1,0 +1,490 @@
+//! The groups of a core: one log and one engine under all of them.
+//!
+//! A turn of the groups: [`Groups::begin`] takes what the disk has completed, applies and answers it; then come the
+//! batches and reads of the turn; [`Groups::turn`] proposes the batches and logs all entries of all groups in one
+//! append.
+//!
+//! | invariant | requirement |
+//! |---|---|
+//! | an entry is reported to Raft as persisted only when the log's stable prefix covers it | D1, D2 |
+//! | after a failed write or sync nothing is acknowledged and no timestamp issued | D2 |
+//! | the log of a group is dropped only below what its tables hold durably | D1 |
+
+mod duties;
+mod error;
+mod open;
+mod options;
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use pinion_lsm::Engine;
+use pinion_wal::{EntryRef, HardState, Mono, Position, Wal};
+use raft::eraftpb::EntryType;
+
+use crate::apply::Committed;
+use crate::clock::{Oracle, Word};
+use crate::group::{After, Group, Late, Moment, Standing};
+use crate::layout::Layout;
+use crate::limits::APPLY_COMMANDS_MAX;
+use crate::node::Ready;
+use crate::planted;
+use crate::read::Prepared;
+use crate::{BatchBuf, CoreId, GroupId, LogIndex, Now, Read, Replies, Reply, ReplyError, ReplyTo, Term};
+
+use duties::Duties;
+pub(crate) use duties::control_batch;
+pub use error::{OpenError, Stopped};
+pub use open::Setup;
+pub use options::Options;
+
+/// A Ready of a group whose records are in the log, not stable yet.
+struct Flight {
+    position: Position,
+    member: usize,
+    ready: u64,
+}
+
+/// A group and what its core knows of it.
+struct Member {
+    group: Group,
+    /// It has something to do in this turn.
+    dirty: bool,
+    /// Readys in flight.
+    flights: usize,
+    /// The memtable was asked to be sealed, or is on its way to tables, up to here.
+    sealing: bool,
+    /// Up to here the log was told that tables hold everything.
+    flushed: LogIndex,
+    duties: Duties,
+}
+
+/// All groups of one core. See the module page.
+pub struct Groups {
+    core: CoreId,
+    layout: Rc<Layout>,
+    wal: Wal,
+    engine: Engine,
+    /// By group id.
+    members: Vec<Member>,
+    dirty: Vec<usize>,
+    flights: VecDeque<Flight>,
+    word: Arc<Word>,
+    oracle: Option<Oracle>,
+    now: Now,
+    /// The newest oracle time this core was granted.
+    time_ms: u64,
+    late: Late,
+    stopped: Option<Stopped>,
+    options: Options,
+}
+
+impl Groups {
+    /// Begins a turn: takes what the disk has completed, applies what became stable, answers it. Call it before the
+    /// batches and reads of a turn are handed over: they are judged by this `now`.
+    pub fn begin(&mut self, now: Now, out: &mut impl Replies) {
+        assert!(now.mono >= self.now.mono, "time never goes back");
+        self.now = now;
+        self.read_time();
+        self.collect_stable();
+        self.settle(out);
+        self.late.deliver(out);
+    }
+
+    /// Takes a batch for a group of this core. It is proposed in [`Groups::turn`], and refused there when it must be.
+    pub fn submit(&mut self, group: GroupId, batch: BatchBuf, out: &mut impl Replies) {
+        let Some(at) = self.position_of(group) else {
+            return crate::group::refuse(&batch, ReplyError::TryAgain, out);
+        };
+        let refuse = self.stopped.as_ref().map(|_| ReplyError::Poisoned);
+        let member = &mut self.members[at];
+        let full = member.group.busy_bytes() + batch.as_bytes().len() > self.options.proposal_bytes_max;
+        let error = refuse.or(full.then_some(ReplyError::Overloaded));
+        match error {
+            Some(error) => crate::group::refuse(&batch, error, out),
+            None => member.group.submit(batch, self.now.mono),
+        }
+        self.mark(at);
+    }
+
+    /// Whether a batch of so many bytes would be taken for `group` now.
+    #[must_use]
+    pub fn has_room(&self, group: GroupId, bytes: usize) -> bool {
+        self.member(group)
+            .is_some_and(|member| member.group.busy_bytes() + bytes <= self.options.proposal_bytes_max)
+    }
+
+    /// Encodes the key of a read and asks for the first memory it needs. Prepare all reads of a turn, touch all, then
+    /// read all. `None` when the group does not live here.
+    #[must_use]
+    pub fn prepare<'a>(&self, group: GroupId, read: Read<'a>) -> Option<Prepared<'a>> {
+        self.member(group).map(|member| member.group.machine.apply.prepare(read))
+    }
+
+    /// Asks for the second memory that a read needs.
+    pub fn touch(&self, group: GroupId, read: &Prepared<'_>) {
+        if let Some(member) = self.member(group) {
+            member.group.machine.apply.touch(read);
+        }
+    }
+
+    /// Answers a prepared read: now, or in a later turn when it must wait for a write (`after`) or for the disk.
+    pub fn read_prepared(
+        &mut self,
+        group: GroupId,
+        read: &Prepared<'_>,
+        to: ReplyTo,
+        after: After,
+        out: &mut impl Replies,
+    ) {
+        let Some(at) = self.position_of(group) else {
+            return out.reply(to, Reply::Error(ReplyError::TryAgain));
+        };
+        if self.stopped.is_some() {
+            return out.reply(to, Reply::Error(ReplyError::Poisoned));
+        }
+        let (now, time_ms) = (self.now.mono, self.time_ms);
+        let member = &mut self.members[at];
+        member.group.read(read, to, after, now, time_ms, out);
+        if member.group.is_waiting() {
+            self.mark(at);
+        }
+    }
+
+    /// Answers a read, as [`Groups::read_prepared`].
+    pub fn read(
+        &mut self,
+        group: GroupId,
+        read: &Read<'_>,
+        to: ReplyTo,
+        after: After,
+        out: &mut impl Replies,
+    ) {
+        match self.prepare(group, *read) {
+            Some(prepared) => self.read_prepared(group, &prepared, to, after, out),
+            None => out.reply(to, Reply::Error(ReplyError::TryAgain)),
+        }
+    }
+
+    /// Ends a turn: proposes what was submitted, appends the records of all groups to the log, and sends them to the
+    /// disk.
+    pub fn turn(&mut self, now: Now, out: &mut impl Replies) {
+        if now.mono > self.now.mono {
+            self.begin(now, out);
+        }
+        if self.stopped.is_some() {
+            return self.refuse_everything(out);
+        }
+        for at in 0..self.members.len() {
+            if self.members[at].group.is_waiting() || self.members[at].duties.are_due(self.now.mono) {
+                self.mark(at);
+            }
+        }
+        self.oversee_clock();
+        self.settle(out);
+        self.oversee_space();
+        self.wal.flush(self.now.mono, true);
+        self.collect_stable();
+        self.settle(out);
+        self.late.deliver(out);
+    }
+
+    /// Why this core has stopped, if it has: the process must say so and exit.
+    #[must_use]
+    pub const fn stopped(&self) -> Option<&Stopped> {
+        self.stopped.as_ref()
+    }
+
+    /// Whether every group leads and serves, or refuses for good: then clients may come.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.stopped.is_some()
+            || self.members.iter().all(|member| {
+                let group = &member.group;
+                group.standing != Standing::Sound
+                    || (group.may_read(self.now.mono) && member.duties.is_set_up())
+            })
+    }
+
+    /// When [`Groups::turn`] has something to do, if nothing else happens.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Mono> {
+        if self.stopped.is_some() {
+            return None;
+        }
+        let waits = self.members.iter().flat_map(|member| {
+            [member.group.wait_deadline(self.options.wait_ms_max), member.duties.next_deadline()]
+        });
+        let oracle = self.oracle.as_ref().and_then(Oracle::next_deadline);
+        let late = (!self.late.is_empty() || !self.dirty.is_empty()).then_some(self.now.mono);
+        waits.chain([oracle, self.wal.next_deadline(), late]).flatten().min()
+    }
+
+    /// The groups of this core, by id.
+    pub fn ids(&self) -> impl Iterator<Item = GroupId> {
+        self.members.iter().map(|member| member.group.id)
+    }
+
+    /// How a group stands.
+    #[must_use]
+    pub fn standing(&self, group: GroupId) -> Option<&Standing> {
+        self.member(group).map(|member| &member.group.standing)
+    }
+
+    /// The state machine of a group.
+    #[must_use]
+    pub fn machine(&self, group: GroupId) -> Option<&crate::apply::Apply> {
+        self.member(group).map(|member| &member.group.machine.apply)
+    }
+
+    /// The layout of the node.
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The core these groups live on.
+    #[must_use]
+    pub const fn core(&self) -> CoreId {
+        self.core
+    }
+
+    /// The oracle's time as this core knows it, in milliseconds since 1970.
+    #[must_use]
+    pub const fn time_ms(&self) -> u64 {
+        self.time_ms
+    }
+
+    /// How far the wall clock is ahead of the oracle's time, in milliseconds; `None` on cores without the oracle.
+    #[must_use]
+    pub fn clock_gap_ms(&self) -> Option<i64> {
+        self.oracle.as_ref().map(Oracle::gap_ms)
+    }
+
+    /// The log.
+    #[must_use]
+    pub const fn log(&self) -> &Wal {
+        &self.wal
+    }
+
+    /// The engine of the rows.
+    #[must_use]
+    pub const fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Whether nothing is in flight or waits: everything submitted is answered.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.flights.is_empty()
+            && self.dirty.is_empty()
+            && self.late.is_empty()
+            && self.members.iter().all(|m| m.group.busy_bytes() == 0 && m.group.machine.apply.is_idle())
+    }
+
+    /// Executes the invariants of every group.
+    ///
+    /// # Panics
+    /// When one is broken.
+    pub fn check(&self) {
+        for member in &self.members {
+            if member.group.standing == Standing::Sound {
+                member.group.check();
+            }
+        }
+    }
+
+    fn position_of(&self, group: GroupId) -> Option<usize> {
+        self.members.binary_search_by_key(&group, |member| member.group.id).ok()
+    }
+
+    fn member(&self, group: GroupId) -> Option<&Member> {
+        self.position_of(group).map(|at| &self.members[at])
+    }
+
+    fn mark(&mut self, at: usize) {
+        if !std::mem::replace(&mut self.members[at].dirty, true) {
+            self.dirty.push(at);
+        }
+    }
+
+    fn read_time(&mut self) {
+        if let Some(time_ms) = self.word.time_ms(self.now.mono) {
+            self.time_ms = self.time_ms.max(time_ms);
+        }
+    }
+
+    /// Reports to Raft what has become stable.
+    fn collect_stable(&mut self) {
+        if self.stopped.is_some() {
+            return;
+        }
+        let stable = match self.wal.poll(self.now.mono) {
+            Ok(stable) => stable,
+            Err(poison) => return self.stop(Stopped::Log(poison)),
+        };
+        while self.flights.front().is_some_and(|flight| flight.position <= stable) {
+            let Some(flight) = self.flights.pop_front() else { break };
+            let member = &mut self.members[flight.member];
+            member.flights -= 1;
+            member.group.node.persisted(flight.ready);
+            self.mark(flight.member);
+        }
+        for at in 0..self.members.len() {
+            if !self.members[at].group.machine.apply.is_idle() {
+                self.mark(at);
+            }
+        }
+    }
+
+    /// Lets every group that has something to do go on.
+    fn settle(&mut self, out: &mut impl Replies) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        // By id, whatever the order in which they were marked.
+        dirty.sort_unstable();
+        for at in dirty.drain(..) {
+            self.members[at].dirty = false;
+            if self.stopped.is_none() {
+                self.advance(at, out);
+            }
+        }
+        if self.dirty.is_empty() {
+            self.dirty = dirty;
+        }
+    }
+
+    /// Proposes, logs, applies and answers for one group.
+    fn advance(&mut self, at: usize, out: &mut impl Replies) {
+        if self.members[at].group.standing != Standing::Sound {
+            let moment = moment(&self.options, &self.word, self.now.mono, None);
+            let group = &mut self.members[at].group;
+            group.propose(&moment, out);
+            return group.publish(&moment, self.time_ms, out);
+        }
+        self.apply(at, out);
+        self.perform_duties(at);
+        let refuse = self.wal.writable().err().map(|_| ReplyError::NoSpace);
+        let moment = moment(&self.options, &self.word, self.now.mono, refuse);
+        let member = &mut self.members[at];
+        if refuse.is_some() || member.group.machine.apply.tree().room() {
+            member.group.propose(&moment, out);
+        } else {
+            self.request_seal(at);
+        }
+        self.apply(at, out);
+        let moment = self::moment(&self.options, &self.word, self.now.mono, refuse);
+        self.members[at].group.publish(&moment, self.time_ms, out);
+    }
+
+    /// Takes what Raft has ready: logs the entries, applies what is committed.
+    fn apply(&mut self, at: usize, out: &mut impl Replies) {
+        loop {
+            let mut progressed = false;
+            while let Some(ready) = self.members[at].group.node.ready() {
+                progressed = true;
+                self.log_ready(at, &ready);
+                if let Err(text) = self.commit(at, ready) {
+                    return self.halt(at, text);
+                }
+            }
+            let group = &mut self.members[at].group;
+            group.notice_leadership();
+            let before = group.machine.applied().index;
+            if let Err(halt) = group.machine.apply.run(APPLY_COMMANDS_MAX, out) {
+                return self.halt(at, halt.to_string());
+            }
+            let applied = group.machine.applied().index;
+            if applied > before {
+                group.node.applied(applied);
+                if group.node.is_only_voter() {
+                    // No follower will ask for what is applied.
+                    group.node.drop_to(applied);
+                }
+                progressed = true;
+            }
+            if !progressed {
+                return;
+            }
+        }
+    }
+
+    fn log_ready(&mut self, at: usize, ready: &Ready) {
+        let member = &mut self.members[at];
+        let id = member.group.id;
+        let mut position = None;
+        let commit = member.group.node.committed();
+        if let Some(hard_state) = &ready.hard_state {
+            let hard_state = HardState { term: Term(hard_state.term), vote: hard_state.vote, commit };
+            if !planted::is("vote-not-persisted") {
+                position = Some(self.wal.append_hard_state(id, hard_state));
+            }
+        }
+        if !ready.entries.is_empty() {
+            let entries: Vec<EntryRef<'_>> = ready
+                .entries
+                .iter()
+                .map(|entry| EntryRef {
+                    index: LogIndex(entry.index),
+                    term: Term(entry.term),
+                    kind: entry.entry_type as u8,
+                    data: &entry.data,
+                })
+                .collect();
+            position = Some(self.wal.append_entries(id, commit, &entries));
+        }
+        match position {
+            _ if planted::is("report-before-stable") => member.group.node.persisted(ready.number),
+            None if member.flights == 0 => member.group.node.persisted(ready.number),
+            position => {
+                let position = position.unwrap_or_else(|| self.wal.appended());
+                member.flights += 1;
+                self.flights.push_back(Flight { position, member: at, ready: ready.number });
+            }
+        }
+    }
+
+    fn commit(&mut self, at: usize, ready: Ready) -> Result<(), String> {
+        let apply = &mut self.members[at].group.machine.apply;
+        for entry in ready.committed {
+            if entry.entry_type != EntryType::EntryNormal {
+                return Err(format!(
+                    "entry {} changes the configuration, which this version cannot",
+                    entry.index
+                ));
+            }
+            let (index, term) = (LogIndex(entry.index), Term(entry.term));
+            let committed = Committed { index, term, data: entry.data, answer: true };
+            apply.submit(committed).map_err(|halt| halt.to_string())?;
+        }
+        Ok(())
+    }
+
+    fn halt(&mut self, at: usize, text: String) {
+        self.members[at].group.standing = Standing::Halted(text);
+        self.members[at].group.lease.step_down();
+        self.mark(at);
+    }
+
+    /// A failed write or sync: nothing is acknowledged any more, and no timestamp issued.
+    fn stop(&mut self, why: Stopped) {
+        if let Some(oracle) = &mut self.oracle {
+            oracle.step_down();
+        }
+        for member in &mut self.members {
+            member.group.lease.step_down();
+        }
+        self.stopped = Some(why);
+    }
+
+    fn refuse_everything(&mut self, out: &mut impl Replies) {
+        for member in &mut self.members {
+            member.group.refuse_pending(Mono(u64::MAX), ReplyError::Poisoned, out);
+            member.group.refuse_waiting(ReplyError::Poisoned, out);
+        }
+    }
+}
+
+fn moment<'a>(options: &Options, word: &'a Word, mono: Mono, refuse: Option<ReplyError>) -> Moment<'a> {
+    Moment { mono, word, entry_bytes_max: options.entry_bytes_max, wait_ms_max: options.wait_ms_max, refuse }
+}

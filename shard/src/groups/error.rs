@@ -1,0 +1,101 @@
+//! Why the groups of a core cannot be opened, and why they stop.
+
+use pinion_wal::{LogId, LogIndex, Poison, Term};
+
+use crate::GroupId;
+use crate::apply::{Halt, StateError};
+
+/// Why the groups of a core cannot be opened. Nothing is served; what the disk holds is unchanged.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The log cannot be opened.
+    #[error("log {log}: {error}")]
+    Log {
+        /// The log.
+        log: LogId,
+        /// Why not.
+        error: pinion_wal::OpenError,
+    },
+    /// The rows of a group cannot be opened.
+    #[error("rows of group {group}: {error}")]
+    Rows {
+        /// The group.
+        group: GroupId,
+        /// Why not.
+        error: pinion_lsm::OpenError,
+    },
+    /// The replicated state that stands with the rows is not one that this program knows.
+    #[error("rows of group {group}: {error}")]
+    State {
+        /// The group.
+        group: GroupId,
+        /// What is wrong with it.
+        error: StateError,
+    },
+    /// The log does not continue where the rows end.
+    #[error(
+        "group {group}: its rows contain everything up to entry {rows}, but its log holds {first} to {last}: the files do not belong together; restore the whole data directory"
+    )]
+    Gap {
+        /// The group.
+        group: GroupId,
+        /// The last entry that the rows contain.
+        rows: LogIndex,
+        /// The first entry of the log.
+        first: LogIndex,
+        /// The last entry of the log.
+        last: LogIndex,
+    },
+    /// The log knows nothing of a group that has rows.
+    #[error(
+        "group {group}: its rows contain everything up to entry {rows}, but the log knows nothing of it: the files do not belong together; restore the whole data directory"
+    )]
+    Unknown {
+        /// The group.
+        group: GroupId,
+        /// The last entry that the rows contain.
+        rows: LogIndex,
+    },
+    /// The log has entries of a term in which this replica never voted.
+    #[error(
+        "group {group}: its log has entries of term {entry}, but its hard state ends at term {term}: the log is damaged; restore the whole data directory"
+    )]
+    Vote {
+        /// The group.
+        group: GroupId,
+        /// The term of the hard state.
+        term: Term,
+        /// The term of the last entry.
+        entry: Term,
+    },
+    /// An entry of the log cannot be executed.
+    #[error("group {group}: {halt}")]
+    Replay {
+        /// The group.
+        group: GroupId,
+        /// Which one, and why not.
+        halt: Halt,
+    },
+    /// The layout says that the group lives here, but another log holds it: the move between logs was not finished.
+    #[error(
+        "log {log} holds group {group}, which does not live on this core: open the directory with the number of cores it was used with"
+    )]
+    Stray {
+        /// The log.
+        log: LogId,
+        /// The group.
+        group: GroupId,
+    },
+}
+
+/// Why the groups of a core have stopped: a write or sync failed. Nothing is acknowledged after it; the process must say
+/// so and exit, and recover from what is on disk.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Stopped {
+    /// Of the log.
+    #[error("{0}")]
+    Log(Poison),
+    /// Of a manifest or directory of the rows.
+    #[error("{0}")]
+    Rows(String),
+}

@@ -1,0 +1,255 @@
+//! Opening the groups of a core: the log, the rows of each group, and the entries that the rows do not have yet.
+//!
+//! For each group: its tables end at entry `b`; the entries `b + 1 ..` of the log are applied before the Raft node is
+//! built. Of the only voter everything that is stable is committed: nobody else can have another opinion.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pinion_lsm::{Boundary, Engine, TreeId};
+use pinion_wal::disk::Disk;
+use pinion_wal::task::{Spawner, yield_now};
+use pinion_wal::{HomeEpoch, LogId, RecoveredGroup, Wal};
+use raft::eraftpb::{ConfState, EntryType, HardState};
+
+use super::duties::Duties;
+use super::{Groups, Member, OpenError, Options};
+use crate::apply::{Apply, Committed, Halt, HaltCause, Lanes};
+use crate::clock::{Oracle, Word};
+use crate::group::{Group, Late, Machine, Standing};
+use crate::layout::Layout;
+use crate::limits::APPLY_COMMANDS_MAX;
+use crate::node::{Node, Start};
+use crate::storage::LogPoint;
+use crate::{CLOCK_GROUP, CoreId, GroupId, LogIndex, Now, ReplyTo, Term};
+
+/// What the groups of a core are opened with.
+pub struct Setup {
+    /// The core.
+    pub core: CoreId,
+    /// The layout of the node, homed on the number of cores that there are.
+    pub layout: Layout,
+    /// The disk.
+    pub disk: Disk,
+    /// Tasks of this core.
+    pub spawner: Spawner,
+    /// The engine of this core.
+    pub engine: Engine,
+    /// The word that all cores of the node share.
+    pub word: Arc<Word>,
+    /// Seeds what is random about elections.
+    pub seed: u64,
+    /// Options.
+    pub options: Options,
+}
+
+impl Groups {
+    /// Opens the groups of a core and applies what their logs hold beyond their rows.
+    ///
+    /// # Errors
+    /// When something on disk does not fit together. Damage to acknowledged records of one group is no error: that group
+    /// refuses to serve ([`Groups::standing`]), the others go on.
+    pub async fn open(setup: Setup, now: Now) -> Result<Self, OpenError> {
+        let Setup { core, layout, disk, spawner, engine, word, seed, options } = setup;
+        let log = LogId(u32::from(core.0));
+        let (wal, mut recovered) = Wal::open(&disk, log, options.wal.clone())
+            .await
+            .map_err(|error| OpenError::Log { log, error })?;
+        let ids = layout.groups_on(core);
+        if let Some(&group) = recovered.groups.keys().find(|group| !ids.contains(group)) {
+            return Err(OpenError::Stray { log, group });
+        }
+        let late = Late::default();
+        let opening = Opening { layout: &layout, spawner: &spawner, engine: &engine, late: &late, seed };
+        let mut members = Vec::with_capacity(ids.len());
+        for &id in &ids {
+            let mut found = recovered.groups.remove(&id);
+            if let Some(damage) = recovered.damage.first()
+                && found.is_none()
+            {
+                // Everything that the log knew of it may have stood there.
+                found = Some(RecoveredGroup { lost: Some(damage.clone()), ..fresh() });
+            }
+            members.push(opening.member(id, found, &options).await?);
+        }
+        let oracle = ids.contains(&CLOCK_GROUP).then(|| Oracle::new(word.clone()));
+        let mut groups = Self {
+            core,
+            layout: Rc::new(layout),
+            wal,
+            engine,
+            dirty: Vec::new(),
+            flights: std::collections::VecDeque::new(),
+            members,
+            word,
+            oracle,
+            now,
+            time_ms: 0,
+            late,
+            stopped: None,
+            options,
+        };
+        groups.campaign();
+        Ok(groups)
+    }
+
+    /// Lets every group campaign of which this replica is the only voter.
+    fn campaign(&mut self) {
+        for at in 0..self.members.len() {
+            let group = &mut self.members[at].group;
+            if group.standing == Standing::Sound && group.node.is_only_voter() {
+                group.node.campaign();
+            }
+            self.mark(at);
+        }
+    }
+}
+
+/// What all groups are opened with.
+struct Opening<'a> {
+    layout: &'a Layout,
+    spawner: &'a Spawner,
+    engine: &'a Engine,
+    late: &'a Late,
+    seed: u64,
+}
+
+impl Opening<'_> {
+    async fn member(
+        &self,
+        id: GroupId,
+        found: Option<RecoveredGroup>,
+        options: &Options,
+    ) -> Result<Member, OpenError> {
+        let (tree, boundary) = self
+            .engine
+            .open_tree(TreeId(id.0))
+            .await
+            .map_err(|error| OpenError::Rows { group: id, error })?;
+        if found.is_none() && boundary.index.0 > 0 {
+            return Err(OpenError::Unknown { group: id, rows: boundary.index });
+        }
+        let found = found.unwrap_or_else(fresh);
+        let lanes = Lanes::new(options.lanes).expect("a number of lanes that exists");
+        let mut apply = Apply::open(tree, &boundary, lanes, self.spawner.clone())
+            .map_err(|error| OpenError::State { group: id, error })?;
+        let standing = match &found.lost {
+            Some(damage) => Standing::Damaged(damage.to_string()),
+            None => {
+                check_continuity(id, &boundary, &found)?;
+                replay(&mut apply, &boundary, &found)
+                    .await
+                    .map_err(|halt| OpenError::Replay { group: id, halt })?;
+                Standing::Sound
+            }
+        };
+        let flushed = boundary.index;
+        let node = self.node(id, &boundary, found, &apply, standing == Standing::Sound);
+        let machine = Machine::new(apply, self.spawner.clone(), self.late.clone());
+        let mut group = Group::new(id, node, machine);
+        group.standing = standing;
+        Ok(Member {
+            group,
+            dirty: false,
+            flights: 0,
+            sealing: false,
+            flushed,
+            duties: Duties::new(id, options.safe_point_ms),
+        })
+    }
+
+    fn node(
+        &self,
+        id: GroupId,
+        boundary: &Boundary,
+        found: RecoveredGroup,
+        apply: &Apply,
+        sound: bool,
+    ) -> Node {
+        let (applied, term) = apply.applied();
+        let replica = self.layout.replica();
+        let configuration = ConfState { voters: vec![replica.0], ..ConfState::default() };
+        let seed = self.seed ^ u64::from(id.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        if !sound {
+            let prev = LogPoint { index: boundary.index, term: boundary.term };
+            let hard_state = HardState {
+                term: found.hard_state.term.0.max(boundary.term.0),
+                commit: boundary.index.0,
+                ..HardState::default()
+            };
+            return Node::new(Start {
+                replica,
+                configuration,
+                hard_state,
+                prev,
+                entries: Vec::new(),
+                applied: boundary.index,
+                seed,
+            });
+        }
+        // Everything stable is committed and was applied: nothing of it is asked for again.
+        let prev = LogPoint { index: applied, term };
+        let hard_state = HardState {
+            term: found.hard_state.term.0.max(term.0),
+            vote: if found.hard_state.term.0 >= term.0 { found.hard_state.vote } else { 0 },
+            commit: applied.0,
+            ..HardState::default()
+        };
+        Node::new(Start { replica, configuration, hard_state, prev, entries: Vec::new(), applied, seed })
+    }
+}
+
+/// A group of which nothing was ever logged.
+const fn fresh() -> RecoveredGroup {
+    RecoveredGroup {
+        home_epoch: HomeEpoch(0),
+        hard_state: pinion_wal::HardState { term: Term(0), vote: 0, commit: LogIndex(0) },
+        commit: LogIndex(0),
+        first: LogIndex(1),
+        prev_term: Term(0),
+        entries: Vec::new(),
+        lost: None,
+    }
+}
+
+/// The log must hold every entry behind the rows, and begin no later.
+fn check_continuity(group: GroupId, boundary: &Boundary, found: &RecoveredGroup) -> Result<(), OpenError> {
+    // A vote is logged before the entries of its term: a leader's entries without it were never acknowledged here.
+    if let Some(last) = found.entries.last().filter(|last| last.term > found.hard_state.term) {
+        return Err(OpenError::Vote { group, term: found.hard_state.term, entry: last.term });
+    }
+    let before = LogIndex(found.first.0 - 1);
+    let last = found.entries.last().map_or(before, |entry| entry.index);
+    if before > boundary.index || last < boundary.index {
+        return Err(OpenError::Gap { group, rows: boundary.index, first: found.first, last });
+    }
+    Ok(())
+}
+
+/// Applies the entries behind the rows, and waits until that is done.
+async fn replay(apply: &mut Apply, boundary: &Boundary, found: &RecoveredGroup) -> Result<(), Halt> {
+    let mut behind = found.entries.iter().filter(|entry| entry.index > boundary.index).peekable();
+    let mut nobody = |_: ReplyTo, _: crate::Reply<'_>| {};
+    loop {
+        // A few entries at a time: what is submitted is kept in memory until it is applied.
+        while apply.submitted_bytes() < REPLAY_BYTES_MAX
+            && let Some(entry) = behind.next()
+        {
+            if entry.kind != EntryType::EntryNormal as u8 {
+                let unknown = crate::BatchError::Unknown { field: "entry kind", found: entry.kind.into() };
+                return Err(Halt { index: entry.index, cause: HaltCause::Batch(unknown) });
+            }
+            let data: Bytes = entry.data.clone();
+            apply.submit(Committed { index: entry.index, term: entry.term, data, answer: false })?;
+        }
+        apply.run(APPLY_COMMANDS_MAX, &mut nobody)?;
+        if behind.peek().is_none() && apply.is_idle() {
+            return Ok(());
+        }
+        yield_now().await;
+    }
+}
+
+/// Entries submitted to the state machine at a time while the log is replayed, in bytes.
+const REPLAY_BYTES_MAX: usize = 8 << 20;
