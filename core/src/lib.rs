@@ -8,16 +8,23 @@
 
 pub mod command;
 pub mod config;
+pub mod conn;
 pub mod host;
 mod ids;
 mod inbox;
+pub mod info;
 pub mod ledger;
 pub mod mesh;
+pub mod message;
+pub mod metrics;
 pub mod node;
 mod outbox;
 pub mod pin;
 pub mod resp;
+pub mod route;
 pub mod signal;
+pub mod stages;
+pub mod turn;
 
 pub use ids::ConnId;
 pub use inbox::{Chunk, Event, Inbox, ReceiveEnd};

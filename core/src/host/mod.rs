@@ -5,6 +5,7 @@
 
 mod clock;
 mod echo;
+pub mod sim;
 mod slab;
 mod ticks;
 pub mod uring;

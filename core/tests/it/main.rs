@@ -2,3 +2,4 @@
 
 mod fuzz_resp;
 mod oracle;
+mod turn;

@@ -1,0 +1,79 @@
+//! The byte streams between a simulated client and its core.
+
+use std::collections::VecDeque;
+
+use pinion_wal::Mono;
+
+use crate::ConnId;
+
+/// A simulated client: never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ClientId(pub usize);
+
+pub(super) struct Wire {
+    pub core: usize,
+    pub conn: ConnId,
+    /// On the way to the server.
+    pub sending: VecDeque<(Mono, Vec<u8>)>,
+    /// Sent by the server, not read by the client.
+    pub unread: VecDeque<Vec<u8>>,
+    /// Read by the client.
+    pub received: Vec<u8>,
+    pub reading: bool,
+    pub paused: bool,
+    /// The client will send no more.
+    pub finishing: bool,
+    /// The server was told so.
+    pub ended: bool,
+    /// The server asked to close.
+    pub closing: bool,
+    /// The server was told that it is closed.
+    pub closed: bool,
+}
+
+impl Wire {
+    pub const fn new(core: usize, conn: ConnId) -> Self {
+        Self {
+            core,
+            conn,
+            sending: VecDeque::new(),
+            unread: VecDeque::new(),
+            received: Vec::new(),
+            reading: true,
+            paused: false,
+            finishing: false,
+            ended: false,
+            closing: false,
+            closed: false,
+        }
+    }
+
+    pub fn send(&mut self, due: Mono, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let due = self.sending.back().map_or(due, |(before, _)| due.max(*before));
+        self.sending.push_back((due, bytes.to_vec()));
+    }
+
+    /// The next piece that is due, of at most `most` bytes.
+    pub fn arrive(&mut self, now: Mono, most: usize) -> Option<Vec<u8>> {
+        let (due, mut bytes) = self.sending.pop_front()?;
+        if due > now {
+            self.sending.push_front((due, bytes));
+            return None;
+        }
+        if bytes.len() > most {
+            let rest = bytes.split_off(most);
+            self.sending.push_front((due, rest));
+        }
+        Some(bytes)
+    }
+
+    pub fn next_due(&self) -> Option<Mono> {
+        if self.paused || self.ended || self.closing {
+            return None;
+        }
+        self.sending.front().map(|(due, _)| *due)
+    }
+}

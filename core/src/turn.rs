@@ -1,0 +1,315 @@
+//! The turn: everything that happened since the last one, as a batch.
+//!
+//! ```text
+//! 1 messages of siblings   requests are carried out, replies delivered
+//! 2 parse                  every receive buffer whole; writes into the batch of their group, reads recorded
+//! 3 reads                  of this core, prefetched in windows
+//! 4 batches                to the groups of this core; one message to every other owner
+//! 5 groups                 completions, log, Raft, apply
+//! 6 replies                in order per connection, one send each; one message to every asking core
+//! 7 tasks                  raft > client > apply before 5 and after it, background last, each under a budget
+//! 8 deadline
+//! ```
+//!
+//! | file | what |
+//! |---|---|
+//! | `intake` | events, receive buffers, the parser |
+//! | `dispatch` | one command: where it goes, or its answer at once |
+//! | `local` | commands that the core answers itself |
+//! | `depart` | what the turn sends to each owner |
+//! | `execute` | the owner's side of a request |
+//! | `desk` | where replies arrive, with `flight` and `gathering` |
+//! | `settle` | sends, back-pressure, ends of connections |
+//! | `report` | answers about the core itself |
+//!
+//! Reads and writes of a connection: replies in order, always. A read of a group sees the connection's earlier writes
+//! there, and none of its later ones: reads that wait for nothing are carried out before the batches of their turn,
+//! the others stand behind the batch they wait for.
+
+pub mod depart;
+pub mod desk;
+mod dispatch;
+mod execute;
+pub mod flight;
+pub mod gathering;
+mod intake;
+mod local;
+pub mod owner;
+mod report;
+mod settings;
+mod settle;
+
+use std::rc::Rc;
+
+use pinion_shard::CoreId;
+use pinion_wal::task::{Class, Tasks};
+use pinion_wal::{Mono, Ticks};
+
+use crate::conn::Conns;
+use crate::host::{Machine, Now};
+use crate::message::{self, Subject};
+use crate::resp::Arguments;
+use crate::route::Routes;
+use crate::stages::{Stage, Stages};
+use crate::{ConnId, Exit, Inbox, Outbox};
+use depart::{Departure, Spare};
+use desk::Desk;
+use owner::Owner;
+
+pub use settings::Settings;
+
+/// A turn that takes longer is counted as stalled.
+pub const STALL_MICROS: u64 = 1_000;
+/// Time for tasks of clients, groups and apply in one turn.
+const TASK_MICROS: u64 = 500;
+/// Time for background tasks in a turn with client work, and in one without.
+const BACKGROUND_MICROS: (u64, u64) = (50, 500);
+/// Time after which a stop no longer waits for clients.
+const STOP_MILLIS_MAX: u64 = 5_000;
+
+/// What a turn was doing when it took longest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stalls {
+    /// Turns above [`STALL_MICROS`] by what took most of them: intake, requests, groups, replies, tasks, background.
+    pub by_phase: [u64; 6],
+}
+
+/// The names of [`Stalls::by_phase`].
+pub const PHASES: [&str; 6] = ["intake", "requests", "groups", "replies", "tasks", "background"];
+
+/// A pinned core. See the module page.
+pub struct Core<O> {
+    settings: Rc<Settings>,
+    id: CoreId,
+    routes: Routes,
+    owner: O,
+    tasks: Tasks,
+    ticks: Rc<dyn Ticks>,
+    desk: Desk,
+    stages: Stages,
+    stalls: Stalls,
+    arguments: Arguments,
+    departures: Vec<Departure>,
+    spare: Spare,
+    /// Connections with input that had to wait.
+    backlog: Vec<ConnId>,
+    /// Flights of other cores that came in this turn, and whether they are writes.
+    foreign: Vec<(CoreId, u32, bool)>,
+    /// The flight of commands that this core answers itself; new in every turn that needs it.
+    own_flight: Option<u32>,
+    /// Questions to sibling cores: to whom, for which gathering, about what.
+    questions: Vec<(u16, u32, Subject)>,
+    /// Replies of this core are written here first.
+    reply: Vec<u8>,
+    turn: u64,
+    now: Now,
+    /// The counter at the beginning of this turn.
+    begun_ticks: u64,
+    next_client: u64,
+    stopping: Option<Mono>,
+    /// Whether this core was stopped and nothing of its own is in flight: it asks nothing of others any more.
+    quiet: bool,
+    /// Cores that are quiet, this one included.
+    quiet_cores: u16,
+}
+
+impl<O: Owner> Core<O> {
+    /// A core over its opened groups. `tasks` are those that the groups spawn into.
+    #[must_use]
+    pub fn new(settings: Rc<Settings>, routes: Routes, owner: O, tasks: Tasks, ticks: Rc<dyn Ticks>) -> Self {
+        let (id, cores) = (settings.core, settings.cores);
+        assert!(id.0 < cores, "core {id} of {cores}");
+        Self {
+            id,
+            routes,
+            owner,
+            tasks,
+            ticks,
+            desk: Desk::new(id, cores, settings.unsent_bytes_max),
+            stages: Stages::new(),
+            stalls: Stalls::default(),
+            arguments: Arguments::new(),
+            departures: (0..cores).map(|_| Departure::default()).collect(),
+            spare: Spare::default(),
+            backlog: Vec::new(),
+            foreign: Vec::new(),
+            own_flight: None,
+            questions: Vec::new(),
+            reply: Vec::new(),
+            turn: 0,
+            now: Now::default(),
+            begun_ticks: 0,
+            next_client: 0,
+            stopping: None,
+            quiet: false,
+            quiet_cores: 0,
+            settings,
+        }
+    }
+
+    /// The groups.
+    #[must_use]
+    pub const fn owner(&self) -> &O {
+        &self.owner
+    }
+
+    /// The groups, for tests and tools between turns.
+    pub const fn owner_mut(&mut self) -> &mut O {
+        &mut self.owner
+    }
+
+    /// The connections.
+    #[must_use]
+    pub const fn conns(&self) -> &Conns {
+        &self.desk.conns
+    }
+
+    /// Replies that are awaited, or whose send is not submitted.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.desk.flights.held() + self.desk.gatherings.count()
+    }
+
+    /// The measured stages.
+    #[must_use]
+    pub const fn stages(&self) -> &Stages {
+        &self.stages
+    }
+
+    /// What must hold between turns.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn check(&self) {
+        self.desk.check();
+        self.stages.check();
+        assert!(self.departures.iter().all(Departure::is_empty), "a departure was left behind");
+        assert!(self.foreign.is_empty() && self.own_flight.is_none());
+    }
+
+    /// The flight of commands that are answered here in this turn.
+    fn own_flight(&mut self) -> u32 {
+        let flights = &mut self.desk.flights;
+        *self.own_flight.get_or_insert_with(|| {
+            let flight = flights.start(None);
+            // Held until the end of the turn, so that the slot is not used again within it.
+            flights.hold(flight);
+            flight
+        })
+    }
+
+    fn end_own_flight(&mut self) {
+        if let Some(flight) = self.own_flight.take() {
+            self.desk.flights.release(flight);
+        }
+    }
+
+    /// Phases 3 and 4: carries out what this core owns, and sends the rest.
+    fn depart(&mut self, outbox: &mut Outbox) {
+        let parsed = self.ticks.now();
+        for departure in &self.departures {
+            for flight in departure.flights() {
+                self.desk.flights.get_mut(flight).trail.mark(Stage::Parse, parsed);
+            }
+        }
+        if let Some(flight) = self.own_flight {
+            self.desk.flights.get_mut(flight).trail.mark(Stage::Parse, parsed);
+        }
+        for core in 0..self.departures.len() {
+            if core == usize::from(self.id.0) || self.departures[core].is_empty() {
+                continue;
+            }
+            let mut message = outbox.buffer();
+            self.departures[core].into_message(&mut message, self.settings.node, self.id, &mut self.spare);
+            self.desk.counters.requests_forwarded += 1;
+            outbox.message(crate::CoreId(core as u16), message);
+        }
+        self.ask(outbox);
+        self.carry_out_own(parsed);
+    }
+
+    /// Phase 5, with the tasks that it waits for and those that it spawned.
+    fn run_groups(&mut self) -> bool {
+        let _ = self.tasks.run(Class::Apply, TASK_MICROS);
+        let begun = self.ticks.now();
+        self.owner.turn(self.now, &mut self.desk);
+        let ended = self.ticks.now();
+        self.mark_proposed(ended);
+        self.desk.mark_answered(begun, ended);
+        self.tasks.run(Class::Apply, TASK_MICROS)
+    }
+
+    fn set_deadline(&self, ready: bool, outbox: &mut Outbox) {
+        if ready {
+            outbox.run_again();
+        }
+        if let Some(at) = self.owner.next_deadline() {
+            outbox.wake_at(at);
+        }
+        if let Some(began) = self.stopping {
+            outbox.wake_at(began.plus_millis(STOP_MILLIS_MAX));
+        }
+    }
+
+    /// Ends the core when its disk failed, or when it was stopped and everything is answered and stable.
+    fn end_if_over(&mut self, outbox: &mut Outbox) {
+        if let Some(why) = self.owner.poisoned() {
+            return outbox.finish(Exit::Poisoned(why));
+        }
+        let Some(began) = self.stopping else { return };
+        let late = self.now.mono.nanos_since(began) >= STOP_MILLIS_MAX * 1_000_000;
+        let answered = self.in_flight() == 0 && self.desk.conns.is_empty();
+        if answered && !std::mem::replace(&mut self.quiet, true) {
+            self.quiet_cores += 1;
+            for core in (0..self.settings.cores).filter(|&core| core != self.id.0) {
+                let mut message = outbox.buffer();
+                message::put_quiet(&mut message);
+                outbox.message(CoreId(core), message);
+            }
+        }
+        // Siblings that are not quiet may still ask something of this core's groups.
+        let over = self.quiet && self.quiet_cores == self.settings.cores;
+        if (over && self.owner.stop()) || late {
+            outbox.finish(Exit::Stopped);
+        }
+    }
+
+    fn note_stall(&mut self, marks: [u64; PHASES.len() + 1]) {
+        let whole = marks[PHASES.len()].saturating_sub(marks[0]);
+        if whole < STALL_MICROS * self.ticks.per_micro() {
+            return;
+        }
+        self.desk.counters.turns_stalled += 1;
+        let longest = (0..PHASES.len()).max_by_key(|&phase| marks[phase + 1].saturating_sub(marks[phase]));
+        self.stalls.by_phase[longest.unwrap_or(0)] += 1;
+    }
+}
+
+impl<O: Owner> Machine for Core<O> {
+    fn turn(&mut self, now: Now, inbox: &mut Inbox, outbox: &mut Outbox) {
+        let begun = self.ticks.now();
+        self.now = now;
+        self.turn += 1;
+        self.begun_ticks = begun;
+        self.desk.counters.turns += 1;
+        let busy = !inbox.is_empty();
+        self.take_in(inbox, outbox);
+        let taken_in = self.ticks.now();
+        self.depart(outbox);
+        let departed = self.ticks.now();
+        let ready = self.run_groups();
+        let grouped = self.ticks.now();
+        self.finish_reports();
+        self.desk.send_replies(outbox);
+        let more = self.settle(outbox);
+        let end = self.ticks.now();
+        self.desk.record(&mut self.stages, end);
+        self.end_own_flight();
+        let budget = if busy { BACKGROUND_MICROS.0 } else { BACKGROUND_MICROS.1 };
+        let left = self.tasks.run(Class::Background, budget);
+        let over = self.ticks.now();
+        self.note_stall([begun, taken_in, departed, grouped, end, end, over]);
+        self.end_if_over(outbox);
+        self.set_deadline(ready || more || left, outbox);
+    }
+}

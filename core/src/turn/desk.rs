@@ -1,0 +1,443 @@
+//! Where replies arrive: it knows who waits for each, and keeps their order.
+//!
+//! Groups of this core answer here through [`Replies`]; replies for connections of other cores are put into one
+//! message per core, replies of other cores are delivered from theirs.
+//!
+//! ```text
+//! group -> reply(to) -> other core: message
+//!                    -> flight -> waiter -> gathering -> connection's ring -> out
+//! ```
+
+use pinion_shard::{CoreId, Replies, Reply, ReplyError, ReplyTo};
+
+use super::flight::{Flights, Waiter};
+use super::gathering::{Gatherings, Step};
+use crate::command::{CommandId, encode};
+use crate::conn::{Conns, Passed, Place};
+use crate::message;
+use crate::metrics::Counters;
+use crate::resp::Encoder;
+use crate::stages::{Stage, Stages, Trail};
+use crate::{ConnId, Outbox};
+
+/// A page that a gathering needs next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NextPage {
+    /// The gathering.
+    pub gathering: u32,
+    /// Its part, which names the group.
+    pub part: u32,
+    /// Where the page begins.
+    pub cursor: u64,
+}
+
+/// An array or page of which parts are still to come, back to back.
+struct Open {
+    flight: u32,
+    index: u32,
+    waiter: Waiter,
+    head: HeadKind,
+    next: u32,
+    len: u32,
+}
+
+#[derive(Clone, Copy)]
+enum HeadKind {
+    Array,
+    Page { cursor: u64 },
+}
+
+/// Replies to one sibling core.
+#[derive(Default)]
+struct Outgoing {
+    message: Vec<u8>,
+    /// The trails of its flights that passed here, by flight.
+    trails: Vec<Trail>,
+    /// Flights that were answered in this turn.
+    answered: Vec<u32>,
+    /// How many of them are marked.
+    marked: usize,
+}
+
+/// See the module page.
+pub struct Desk {
+    core: CoreId,
+    /// The connections of this core.
+    pub conns: Conns,
+    /// The flights of this core.
+    pub flights: Flights,
+    /// Replies in the making.
+    pub gatherings: Gatherings,
+    /// Gatherings whose last part came and that somebody else must encode.
+    pub reports: Vec<u32>,
+    /// Pages to be asked for.
+    pub next_pages: Vec<NextPage>,
+    /// What was counted.
+    pub counters: Counters,
+    open: Option<Open>,
+    scratch: Vec<u8>,
+    passed: Vec<Passed>,
+    /// Flights of this core that were answered and not marked yet.
+    answered: Vec<u32>,
+    /// Connections to which something happened in this turn.
+    listed: Vec<ConnId>,
+    outgoing: Vec<Outgoing>,
+    /// Reply bytes that clients have not taken, over all connections.
+    unsent_bytes: usize,
+    unsent_bytes_max: usize,
+}
+
+impl Desk {
+    /// The desk of `core`, one of `cores`. Above `unsent_bytes_max` reply bytes, replies with values become errors.
+    #[must_use]
+    pub fn new(core: CoreId, cores: u16, unsent_bytes_max: usize) -> Self {
+        Self {
+            core,
+            conns: Conns::default(),
+            flights: Flights::default(),
+            gatherings: Gatherings::default(),
+            reports: Vec::new(),
+            next_pages: Vec::new(),
+            counters: Counters::default(),
+            open: None,
+            scratch: Vec::new(),
+            passed: Vec::new(),
+            answered: Vec::new(),
+            listed: Vec::new(),
+            outgoing: (0..cores).map(|_| Outgoing::default()).collect(),
+            unsent_bytes: 0,
+            unsent_bytes_max,
+        }
+    }
+
+    /// Lists a connection, so that it is settled at the end of the turn.
+    pub fn list(&mut self, conn: ConnId) {
+        if let Some(connection) = self.conns.get_mut(conn)
+            && !std::mem::replace(&mut connection.listed, true)
+        {
+            self.listed.push(conn);
+        }
+    }
+
+    /// The connections listed in this turn; the list is given back with [`Desk::listed_done`].
+    pub fn take_listed(&mut self) -> Vec<ConnId> {
+        std::mem::take(&mut self.listed)
+    }
+
+    /// Gives the list back, empty.
+    pub fn listed_done(&mut self, mut listed: Vec<ConnId>) {
+        listed.clear();
+        if self.listed.is_empty() {
+            self.listed = listed;
+        }
+    }
+
+    /// Reply bytes that clients have not taken.
+    #[must_use]
+    pub const fn unsent_bytes(&self) -> usize {
+        self.unsent_bytes
+    }
+
+    /// Notes that a client took bytes, or that they were dropped.
+    pub fn sent(&mut self, bytes: usize) {
+        self.unsent_bytes = self.unsent_bytes.saturating_sub(bytes);
+    }
+
+    /// Delivers a reply, or a part of one, to its waiter.
+    pub fn deliver(&mut self, flight: u32, index: u32, reply: Reply<'_>) {
+        if let Some(open) = self.open.take() {
+            return self.element(open, flight, index, reply);
+        }
+        let waiter = self.flights.answer(flight, index);
+        if self.answered.last() != Some(&flight) {
+            self.answered.push(flight);
+        }
+        let (head, len) = match (reply, waiter) {
+            (Reply::Array(len), _) => (HeadKind::Array, len),
+            (Reply::Page { cursor, count }, Waiter::Part { gathering, .. })
+                if self.gatherings.get_mut(gathering).has_items() =>
+            {
+                (HeadKind::Page { cursor }, count)
+            }
+            _ => return self.finish(waiter, flight, reply),
+        };
+        self.begin(Open { flight, index, waiter, head, next: 0, len });
+    }
+
+    fn begin(&mut self, open: Open) {
+        if let Waiter::Conn { conn, .. } = open.waiter
+            && let Some(connection) = self.conns.get(conn)
+        {
+            self.scratch.clear();
+            Encoder::new(&mut self.scratch, connection.protocol()).array(open.len as usize);
+        }
+        if open.len == 0 { self.close(&open) } else { self.open = Some(open) }
+    }
+
+    fn element(&mut self, mut open: Open, flight: u32, index: u32, reply: Reply<'_>) {
+        assert!((open.flight, open.index) == (flight, index), "the parts of an array came apart");
+        match open.waiter {
+            Waiter::Conn { conn, command, .. } => {
+                if let Some(connection) = self.conns.get(conn) {
+                    encode(command, reply, &mut Encoder::new(&mut self.scratch, connection.protocol()));
+                }
+            }
+            Waiter::Part { gathering, part } => {
+                self.gatherings.get_mut(gathering).element(part, open.next, reply);
+            }
+            Waiter::Answered => unreachable!("an answered waiter opens no array"),
+        }
+        open.next += 1;
+        if open.next == open.len { self.close(&open) } else { self.open = Some(open) }
+    }
+
+    fn close(&mut self, open: &Open) {
+        match open.waiter {
+            Waiter::Conn { conn, place, command } => {
+                let encoded = std::mem::take(&mut self.scratch);
+                self.fill(conn, place, command, open.flight, encoded.len(), |encoder| encoder.raw(&encoded));
+                self.scratch = encoded;
+            }
+            Waiter::Part { .. } => {
+                let head = match open.head {
+                    HeadKind::Array => Reply::Array(open.len),
+                    HeadKind::Page { cursor } => Reply::Page { cursor, count: open.len },
+                };
+                self.finish(open.waiter, open.flight, head);
+            }
+            Waiter::Answered => unreachable!("an answered waiter opens no array"),
+        }
+    }
+
+    fn finish(&mut self, waiter: Waiter, flight: u32, reply: Reply<'_>) {
+        match waiter {
+            Waiter::Conn { conn, place, command } => {
+                let bytes = match reply {
+                    Reply::Bulk(bytes) => bytes.len(),
+                    _ => 0,
+                };
+                self.fill(conn, place, command, flight, bytes, |encoder| encode(command, reply, encoder));
+            }
+            Waiter::Part { gathering, part } => {
+                let step = self.gatherings.get_mut(gathering).part(reply);
+                self.note_group_answered(gathering, flight);
+                self.step(gathering, part, flight, step);
+            }
+            Waiter::Answered => unreachable!("an answered waiter is not answered again"),
+        }
+    }
+
+    fn note_group_answered(&mut self, gathering: u32, flight: u32) {
+        let conn = self.gatherings.get_mut(gathering).conn;
+        if let Some(group) = self.flights.get(flight).writes
+            && let Some(connection) = self.conns.get_mut(conn)
+        {
+            connection.write_answered(group);
+        }
+    }
+
+    /// Takes the answer of a core to a question.
+    pub fn deliver_answer(&mut self, gathering: u32, part: u32, bytes: &[u8]) {
+        if self.gatherings.get_mut(gathering).answer(part, bytes) == Step::Whole {
+            self.reports.push(gathering);
+        }
+    }
+
+    fn step(&mut self, gathering: u32, part: u32, flight: u32, step: Step) {
+        match step {
+            Step::Wait => self.flights.release(flight),
+            Step::NextPage(cursor) => {
+                self.flights.release(flight);
+                self.next_pages.push(NextPage { gathering, part, cursor });
+            }
+            Step::Whole => {
+                let whole = self.gatherings.remove(gathering);
+                self.fill_counted(whole.conn, whole.place, flight, false, |encoder| whole.encode(encoder));
+            }
+        }
+    }
+
+    fn fill(
+        &mut self,
+        conn: ConnId,
+        place: Place,
+        command: CommandId,
+        flight: u32,
+        value_bytes: usize,
+        encode_reply: impl FnOnce(&mut Encoder<'_>),
+    ) {
+        if let Some(group) = self.flights.get(flight).writes
+            && let Some(connection) = self.conns.get_mut(conn)
+        {
+            connection.write_answered(group);
+        }
+        if value_bytes > 0 && self.unsent_bytes + value_bytes > self.unsent_bytes_max {
+            self.counters.replies_refused += 1;
+            let overloaded = Reply::Error(ReplyError::Overloaded);
+            return self
+                .fill_counted(conn, place, flight, true, |encoder| encode(command, overloaded, encoder));
+        }
+        self.fill_counted(conn, place, flight, false, encode_reply);
+    }
+
+    /// Fills a place of a connection and keeps count of the bytes; drops the reply when the connection is gone.
+    fn fill_counted(
+        &mut self,
+        conn: ConnId,
+        place: Place,
+        flight: u32,
+        error: bool,
+        encode_reply: impl FnOnce(&mut Encoder<'_>),
+    ) {
+        let Some(connection) = self.conns.get_mut(conn) else { return self.flights.release(flight) };
+        let protocol = connection.protocol();
+        let before = connection.out.len() + connection.ring.early_bytes();
+        let passed = &mut self.passed;
+        connection.ring.fill(
+            place,
+            flight,
+            &mut connection.out,
+            |out| encode_reply(&mut Encoder::new(out, protocol)),
+            |left| passed.push(left),
+        );
+        self.unsent_bytes += connection.out.len() + connection.ring.early_bytes() - before;
+        self.counters.errors += u64::from(error);
+        if !std::mem::replace(&mut connection.listed, true) {
+            self.listed.push(conn);
+        }
+    }
+
+    /// Answers a command of a connection that needs no group, in its order.
+    pub fn answer_here(
+        &mut self,
+        conn: ConnId,
+        start_ticks: u64,
+        flight: u32,
+        encode_reply: impl FnOnce(&mut Encoder<'_>),
+    ) {
+        let Some(connection) = self.conns.get_mut(conn) else { return };
+        let place = connection.ring.take_place(start_ticks);
+        self.flights.hold(flight);
+        self.fill_counted(conn, place, flight, false, encode_reply);
+    }
+
+    /// Fills the place of a report that was put together elsewhere.
+    pub fn finish_report(&mut self, gathering: u32, flight: u32, encoded: &[u8]) {
+        let whole = self.gatherings.remove(gathering);
+        self.fill_counted(whole.conn, whole.place, flight, false, |encoder| encoder.raw(encoded));
+    }
+
+    /// Ends a connection's ring: what is owed to it is dropped when it comes.
+    pub fn abandon(&mut self, conn: ConnId) {
+        let Some(connection) = self.conns.get_mut(conn) else { return };
+        let bytes = connection.out.len() + connection.ring.early_bytes();
+        connection.out = Vec::new();
+        let flights = &mut self.flights;
+        connection.ring.abandon(|left| flights.release(left.flight));
+        self.sent(bytes);
+    }
+
+    /// Notes that a flight of another core passed a stage here.
+    pub fn mark_foreign(&mut self, core: CoreId, flight: u32, stage: Stage, ticks: u64) {
+        let trails = &mut self.outgoing[core.0 as usize].trails;
+        if trails.len() <= flight as usize {
+            trails.resize(flight as usize + 1, Trail::default());
+        }
+        trails[flight as usize].mark(stage, ticks);
+    }
+
+    /// Forgets how far an earlier flight in this slot came.
+    pub fn begin_foreign(&mut self, core: CoreId, flight: u32) {
+        if let Some(trail) = self.outgoing[core.0 as usize].trails.get_mut(flight as usize) {
+            *trail = Trail::default();
+        }
+    }
+
+    /// Notes that what was answered since the last call was applied by `now`. What had been proposed was found persistent
+    /// at `persisted`: a single voter is its own quorum and commits at once.
+    pub fn mark_answered(&mut self, persisted: u64, now: u64) {
+        for flight in self.answered.drain(..) {
+            mark_applied(&mut self.flights.get_mut(flight).trail, persisted, now);
+        }
+        for outgoing in &mut self.outgoing {
+            for &flight in &outgoing.answered[outgoing.marked..] {
+                if let Some(trail) = outgoing.trails.get_mut(flight as usize) {
+                    mark_applied(trail, persisted, now);
+                }
+            }
+            outgoing.marked = outgoing.answered.len();
+        }
+    }
+
+    /// Sends the replies to sibling cores.
+    pub fn send_replies(&mut self, outbox: &mut Outbox) {
+        for (core, outgoing) in self.outgoing.iter_mut().enumerate() {
+            if outgoing.message.is_empty() {
+                continue;
+            }
+            let mut message = std::mem::take(&mut outgoing.message);
+            outgoing.marked = 0;
+            outgoing.answered.sort_unstable();
+            outgoing.answered.dedup();
+            for flight in outgoing.answered.drain(..) {
+                if let Some(trail) = outgoing.trails.get(flight as usize) {
+                    message::put_trail(&mut message, flight, trail);
+                }
+            }
+            outbox.message(crate::CoreId(core as u16), message);
+        }
+    }
+
+    /// Records the stages of every reply that left in this turn, whose send was submitted at `end`.
+    pub fn record(&mut self, stages: &mut Stages, end: u64) {
+        let mut passed = std::mem::take(&mut self.passed);
+        let mut rest = passed.as_slice();
+        while let Some(first) = rest.first() {
+            let run = rest.iter().take_while(|next| *next == first).count();
+            let trail = self.flights.get(first.flight).trail;
+            stages.record(&trail, first.start_ticks, end, run as u64);
+            for _ in 0..run {
+                self.flights.release(first.flight);
+            }
+            rest = &rest[run..];
+        }
+        self.counters.commands += passed.len() as u64;
+        passed.clear();
+        self.passed = passed;
+    }
+
+    /// What must hold.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn check(&self) {
+        assert!(self.open.is_none(), "an array lacks elements");
+        self.conns.iter().for_each(crate::conn::Connection::check);
+        let held: usize =
+            self.conns.iter().map(|conn| conn.unsent_bytes + conn.out.len() + conn.ring.early_bytes()).sum();
+        assert_eq!(held, self.unsent_bytes, "reply bytes are counted wrongly");
+    }
+}
+
+fn mark_applied(trail: &mut Trail, persisted: u64, now: u64) {
+    if trail.marks()[Stage::Propose as usize] != 0 {
+        trail.mark(Stage::Persist, persisted);
+    }
+    trail.mark(Stage::Apply, now);
+}
+
+impl Replies for Desk {
+    fn reply(&mut self, to: ReplyTo, reply: Reply<'_>) {
+        if to.core == self.core {
+            return self.deliver(to.slot, to.index, reply);
+        }
+        let outgoing = &mut self.outgoing[to.core.0 as usize];
+        if outgoing.message.is_empty() {
+            message::begin_replies(&mut outgoing.message);
+        }
+        if outgoing.answered.last() != Some(&to.slot) {
+            outgoing.answered.push(to.slot);
+        }
+        message::put_reply(&mut outgoing.message, to.slot, to.index, reply);
+    }
+}

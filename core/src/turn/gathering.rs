@@ -1,0 +1,302 @@
+//! Replies that are put together from the replies of several groups or cores.
+
+use pinion_shard::{Reply, ReplyError};
+
+use crate::ConnId;
+use crate::command::{CommandId, encode};
+use crate::conn::Place;
+use crate::resp::{Encoder, Protocol};
+
+/// How the parts become one reply.
+#[derive(Debug)]
+pub enum Shape {
+    /// Numbers are added: DEL, EXISTS over several groups.
+    Sum,
+    /// Every part says OK: FLUSHALL.
+    AllOk,
+    /// The elements of one array, in the order of the request: MGET over several groups.
+    Elements(Elements),
+    /// A page of SCAN. When the group's last page came, the cursor goes on with the next range.
+    Scan {
+        /// The cursor of the next range; 0 when this is the last one.
+        next_range: u64,
+    },
+    /// Pages of DBSIZE, until every group's last one came.
+    Count,
+    /// Bytes of every core, rendered by whoever asked.
+    Cores(Report),
+}
+
+/// What is made of the answers of all cores.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// PINION STAGES.
+    Stages,
+    /// PINION STAGES RESET.
+    Reset,
+    /// INFO, with the sections that were asked for.
+    Info(Vec<Vec<u8>>),
+}
+
+/// The elements of an array as they arrive: encoded, with their places.
+#[derive(Debug, Default)]
+pub struct Elements {
+    bytes: Vec<u8>,
+    /// Per element of the reply: where it stands in `bytes`.
+    spans: Vec<(u32, u32)>,
+    /// Per part: which elements it gives, in its order.
+    positions: Vec<Vec<u32>>,
+}
+
+impl Elements {
+    /// `positions[part]` names the elements that a part gives, in its order.
+    #[must_use]
+    pub fn new(count: usize, positions: Vec<Vec<u32>>) -> Self {
+        Self { bytes: Vec::new(), spans: vec![(0, 0); count], positions }
+    }
+}
+
+/// One reply in the making.
+#[derive(Debug)]
+pub struct Gathering {
+    /// Whose reply it is.
+    pub conn: ConnId,
+    /// Its place.
+    pub place: Place,
+    command: CommandId,
+    shape: Shape,
+    protocol: Protocol,
+    missing: u32,
+    sum: i64,
+    error: Option<ReplyError>,
+    cursor: u64,
+    /// Keys of a SCAN page, or the answers of cores.
+    pages: Vec<u8>,
+    page_items: usize,
+    answers: Vec<(u32, Vec<u8>)>,
+}
+
+/// What follows from a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Other parts are missing.
+    Wait,
+    /// The whole is there.
+    Whole,
+    /// This part goes on with the page at this cursor.
+    NextPage(u64),
+}
+
+impl Gathering {
+    /// A reply that `parts` parts make up.
+    #[must_use]
+    pub fn new(
+        conn: ConnId,
+        place: Place,
+        command: CommandId,
+        protocol: Protocol,
+        shape: Shape,
+        parts: u32,
+    ) -> Self {
+        assert!(parts > 0, "a reply is put together from something");
+        Self {
+            conn,
+            place,
+            command,
+            shape,
+            protocol,
+            missing: parts,
+            sum: 0,
+            error: None,
+            cursor: 0,
+            pages: Vec::new(),
+            page_items: 0,
+            answers: Vec::new(),
+        }
+    }
+
+    /// Whether its pages come with items behind them.
+    #[must_use]
+    pub const fn has_items(&self) -> bool {
+        matches!(self.shape, Shape::Scan { .. })
+    }
+
+    /// The report that this is, with the answers of the cores in the order of the cores.
+    #[must_use]
+    pub fn report(&mut self) -> Option<(Report, Vec<Vec<u8>>)> {
+        let Shape::Cores(report) = &self.shape else { return None };
+        self.answers.sort_by_key(|(part, _)| *part);
+        let answers = std::mem::take(&mut self.answers);
+        Some((report.clone(), answers.into_iter().map(|(_, bytes)| bytes).collect()))
+    }
+
+    /// Takes the answer of a core.
+    pub fn answer(&mut self, part: u32, bytes: &[u8]) -> Step {
+        self.answers.push((part, bytes.to_vec()));
+        self.part_is_there()
+    }
+
+    /// Takes a part that is one reply, or the head of one.
+    pub fn part(&mut self, reply: Reply<'_>) -> Step {
+        match (reply, &self.shape) {
+            (Reply::Int(number), _) => self.sum = self.sum.saturating_add(number),
+            (Reply::Error(error), _) => drop(self.error.get_or_insert(error)),
+            (Reply::Page { cursor, count }, Shape::Count) => {
+                self.sum = self.sum.saturating_add(i64::from(count));
+                if cursor != 0 {
+                    return Step::NextPage(cursor);
+                }
+            }
+            (Reply::Page { cursor, .. }, Shape::Scan { next_range }) => {
+                self.cursor = if cursor == 0 { *next_range } else { cursor };
+            }
+            _ => {}
+        }
+        self.part_is_there()
+    }
+
+    /// Takes element `index` of a part that is an array or a page.
+    pub fn element(&mut self, part: u32, index: u32, reply: Reply<'_>) {
+        match &mut self.shape {
+            Shape::Elements(elements) => {
+                let at = elements.bytes.len();
+                encode(self.command, reply, &mut Encoder::new(&mut elements.bytes, self.protocol));
+                let position = elements.positions[part as usize][index as usize];
+                elements.spans[position as usize] = (at as u32, (elements.bytes.len() - at) as u32);
+            }
+            _ => {
+                encode(self.command, reply, &mut Encoder::new(&mut self.pages, self.protocol));
+                self.page_items += 1;
+            }
+        }
+    }
+
+    fn part_is_there(&mut self) -> Step {
+        self.missing = self.missing.checked_sub(1).expect("no more parts come than were asked for");
+        if self.missing == 0 { Step::Whole } else { Step::Wait }
+    }
+
+    /// Writes the whole reply.
+    pub fn encode(&self, encoder: &mut Encoder<'_>) {
+        if let Some(error) = self.error {
+            return encode(self.command, Reply::Error(error), encoder);
+        }
+        match &self.shape {
+            Shape::Sum | Shape::Count => encoder.integer(self.sum),
+            Shape::AllOk | Shape::Cores(_) => encoder.ok(),
+            Shape::Elements(elements) => {
+                encoder.array(elements.spans.len());
+                for &(at, len) in &elements.spans {
+                    encoder.raw(&elements.bytes[at as usize..][..len as usize]);
+                }
+            }
+            Shape::Scan { .. } => {
+                encoder.array(2);
+                encoder.bulk(self.cursor.to_string().as_bytes());
+                encoder.array(self.page_items);
+                encoder.raw(&self.pages);
+            }
+        }
+    }
+}
+
+/// All gatherings of a core.
+#[derive(Default)]
+pub struct Gatherings {
+    slots: Vec<Option<Gathering>>,
+    free: Vec<u32>,
+}
+
+impl Gatherings {
+    /// Adds one.
+    pub fn insert(&mut self, gathering: Gathering) -> u32 {
+        if let Some(slot) = self.free.pop() {
+            self.slots[slot as usize] = Some(gathering);
+            return slot;
+        }
+        self.slots.push(Some(gathering));
+        (self.slots.len() - 1) as u32
+    }
+
+    /// The one in a slot.
+    ///
+    /// # Panics
+    /// When there is none: a part came after the whole.
+    pub fn get_mut(&mut self, slot: u32) -> &mut Gathering {
+        self.slots[slot as usize].as_mut().expect("parts come before the whole is there")
+    }
+
+    /// Ends one.
+    pub fn remove(&mut self, slot: u32) -> Gathering {
+        self.free.push(slot);
+        self.slots[slot as usize].take().expect("a gathering ends once")
+    }
+
+    /// How many are in the making.
+    #[must_use]
+    pub const fn count(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::lookup;
+
+    fn gathering(shape: Shape, parts: u32) -> Gathering {
+        let command = lookup(b"get").expect("it is in the table");
+        Gathering::new(ConnId { slot: 0, generation: 0 }, Place(0), command, Protocol::Resp2, shape, parts)
+    }
+
+    fn text(gathering: &Gathering) -> String {
+        let mut out = Vec::new();
+        gathering.encode(&mut Encoder::new(&mut out, Protocol::Resp2));
+        String::from_utf8(out).expect("the replies of this test are text")
+    }
+
+    #[test]
+    fn numbers_are_added_and_the_first_error_wins() {
+        let mut sum = gathering(Shape::Sum, 3);
+        assert_eq!(sum.part(Reply::Int(2)), Step::Wait);
+        assert_eq!(sum.part(Reply::Int(0)), Step::Wait);
+        assert_eq!(sum.part(Reply::Int(5)), Step::Whole);
+        assert_eq!(text(&sum), ":7\r\n");
+        let mut failed = gathering(Shape::AllOk, 2);
+        failed.part(Reply::Error(ReplyError::WrongType));
+        assert_eq!(failed.part(Reply::Ok), Step::Whole);
+        assert!(text(&failed).starts_with("-WRONGTYPE"));
+    }
+
+    #[test]
+    fn elements_take_the_order_of_the_request() {
+        let mut elements = gathering(Shape::Elements(Elements::new(3, vec![vec![2, 0], vec![1]])), 2);
+        elements.element(1, 0, Reply::Nil);
+        assert_eq!(elements.part(Reply::Array(1)), Step::Wait);
+        elements.element(0, 0, Reply::Bulk(b"c"));
+        elements.element(0, 1, Reply::Bulk(b"a"));
+        assert_eq!(elements.part(Reply::Array(2)), Step::Whole);
+        assert_eq!(text(&elements), "*3\r\n$1\r\na\r\n$-1\r\n$1\r\nc\r\n");
+    }
+
+    #[test]
+    fn a_scan_goes_on_with_the_next_range_and_a_count_with_the_next_page() {
+        let mut scan = gathering(Shape::Scan { next_range: 77 }, 1);
+        scan.element(0, 0, Reply::Bulk(b"k"));
+        assert_eq!(scan.part(Reply::Page { cursor: 0, count: 1 }), Step::Whole);
+        assert_eq!(text(&scan), "*2\r\n$2\r\n77\r\n*1\r\n$1\r\nk\r\n");
+        let mut count = gathering(Shape::Count, 2);
+        assert_eq!(count.part(Reply::Page { cursor: 9, count: 5 }), Step::NextPage(9));
+        assert_eq!(count.part(Reply::Page { cursor: 0, count: 1 }), Step::Wait);
+        assert_eq!(count.part(Reply::Page { cursor: 0, count: 2 }), Step::Whole);
+        assert_eq!(text(&count), ":8\r\n");
+    }
+
+    #[test]
+    fn answers_of_cores_stand_in_their_order() {
+        let mut report = gathering(Shape::Cores(Report::Stages), 2);
+        assert_eq!(report.answer(1, b"one"), Step::Wait);
+        assert_eq!(report.answer(0, b"zero"), Step::Whole);
+        assert_eq!(report.report(), Some((Report::Stages, vec![b"zero".to_vec(), b"one".to_vec()])));
+    }
+}

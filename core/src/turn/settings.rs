@@ -1,0 +1,57 @@
+//! What a core is told at its start.
+
+use pinion_shard::{CoreId, NodeId};
+use pinion_wal::Mono;
+
+/// What a core is told at its start. The same on all cores, but for `core`.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// This core.
+    pub core: CoreId,
+    /// Cores of the node.
+    pub cores: u16,
+    /// The node.
+    pub node: NodeId,
+    /// What AUTH asks for; `None`: nothing.
+    pub password: Option<Vec<u8>>,
+    /// Bytes of the longest argument.
+    pub value_bytes_max: usize,
+    /// Bytes of incomplete commands that all connections of a core may hold together.
+    pub receive_bytes_max: usize,
+    /// Reply bytes that the clients of a core may leave untaken together.
+    pub unsent_bytes_max: usize,
+    /// Bytes of memory that the whole server may use.
+    pub memory_bytes_max: u64,
+    /// The port that clients connect to.
+    pub port: u16,
+    /// 40 hexadecimal digits that name this run of the server.
+    pub run_id: String,
+    /// When the server started.
+    pub started: Mono,
+    /// The process, for INFO.
+    pub process_id: u32,
+    /// What CONFIG GET answers: names and values, in the order of the names.
+    pub config: Vec<(String, String)>,
+}
+
+impl Settings {
+    /// Settings of one of `cores` cores, with no password and the default bounds.
+    #[must_use]
+    pub fn new(core: CoreId, cores: u16, node: NodeId) -> Self {
+        Self {
+            core,
+            cores,
+            node,
+            password: None,
+            value_bytes_max: crate::resp::limits::BULK_BYTES_MAX,
+            receive_bytes_max: 128 << 20,
+            unsent_bytes_max: 128 << 20,
+            memory_bytes_max: 0,
+            port: 6379,
+            run_id: "0".repeat(40),
+            started: Mono(0),
+            process_id: 0,
+            config: Vec::new(),
+        }
+    }
+}

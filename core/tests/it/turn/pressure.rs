@@ -1,0 +1,147 @@
+//! Bounds: slow readers, long pipelines, overload, stop.
+
+use super::*;
+
+/// O1: a client that does not read is not read from; when it reads again, every reply comes, in order.
+#[test]
+fn a_slow_reader_stops_being_read_from_and_loses_nothing() {
+    let mut host = node(seed(11), 1, 2, World::default(), |_| {});
+    let client = host.connect(0);
+    let value = vec![b'v'; 64 << 10];
+    expect(&mut host, client, &request(&[b"SET", b"k", &value]), "+OK\r\n");
+    host.set_reading(client, false);
+    for _ in 0..2_000 {
+        host.send(client, &words("GET k"));
+    }
+    host.run_until(200, |_| false);
+    assert!(host.is_paused(client) && host.unreceived_bytes(client) > 0);
+    let held: usize =
+        host.machines().map(|core| core.conns().iter().map(|conn| conn.reply_bytes()).sum::<usize>()).sum();
+    assert!(held < 70 << 20, "{held} bytes are held for a client that does not read");
+    host.set_reading(client, true);
+    let whole = 2_000 * (value.len() + "$65536\r\n\r\n".len());
+    assert!(host.run_until(MILLIS, |host| host.received(client).len() >= whole));
+    assert_eq!(host.take_received(client).len(), whole);
+    assert!(!host.is_paused(client));
+    host.machines().for_each(Core::check);
+}
+
+/// O1: reply bytes of all clients together stay within their budget: beyond it, values become a typed error.
+#[test]
+fn replies_beyond_the_budget_are_typed_errors() {
+    let budget = 1 << 20;
+    let mut host = node(seed(12), 1, 2, World::default(), |settings| settings.unsent_bytes_max = budget);
+    let writer = host.connect(0);
+    let value = vec![b'v'; 100 << 10];
+    expect(&mut host, writer, &request(&[b"SET", b"k", &value]), "+OK\r\n");
+    let clients: Vec<_> = (0..20).map(|_| host.connect(0)).collect();
+    for &client in &clients {
+        host.set_reading(client, false);
+        host.send(client, &words("GET k"));
+    }
+    host.run_until(100, |_| false);
+    let held: usize =
+        host.machines().map(|core| core.conns().iter().map(|conn| conn.reply_bytes()).sum::<usize>()).sum();
+    assert!(held <= budget + 20 * 200, "{held}");
+    clients.iter().for_each(|&client| host.set_reading(client, true));
+    host.run_until(100, |_| false);
+    let refused = clients.iter().filter(|&&client| host.received(client).starts_with(b"-TRYAGAIN")).count();
+    let answered = clients.iter().filter(|&&client| host.received(client).starts_with(b"$102400")).count();
+    assert!(refused >= 9 && refused + answered == clients.len(), "{refused} refused, {answered} answered");
+    host.take_received(clients[0]);
+    expect(&mut host, clients[0], &words("EXISTS k"), ":1\r\n");
+}
+
+/// O5: more writes than a group takes are answered with a typed, retryable error, each in its place.
+#[test]
+fn overload_is_answered_in_place_with_a_typed_error() {
+    let mut host = node(seed(13), 1, 1, World::default(), |_| {});
+    host.machine_mut(0).owner_mut().held = true;
+    let clients: Vec<_> = (0..4).map(|_| host.connect(0)).collect();
+    let value = vec![b'v'; 512 << 10];
+    for &client in &clients {
+        let set = request(&[b"SET", b"k", &value]);
+        host.send(client, &[set.repeat(4), words("PING")].concat());
+    }
+    host.run_until(500, |_| false);
+    host.machine_mut(0).owner_mut().held = false;
+    for &client in &clients {
+        // Anything that arrives lets the group go on.
+        host.send(client, &words("PING"));
+    }
+    host.run_until(500, |_| false);
+    let mut refused = 0;
+    for &client in &clients {
+        let text = String::from_utf8(host.take_received(client)).expect("text");
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 6, "{text}");
+        assert_eq!(lines[4..], ["+PONG", "+PONG"]);
+        assert!(lines[..4].iter().all(|line| *line == "+OK" || line.starts_with("-TRYAGAIN")), "{text}");
+        refused += lines[..4].iter().filter(|line| line.starts_with('-')).count();
+    }
+    assert!(refused > 0, "nothing was refused");
+    host.machines().for_each(Core::check);
+}
+
+/// More commands in one pipeline than may wait for replies are all answered.
+#[test]
+fn a_pipeline_longer_than_the_ring_is_answered_whole() {
+    let mut host = node(seed(14), 2, 4, World { receive_bytes_max: 1 << 20, ..World::default() }, |_| {});
+    let client = host.connect(0);
+    let count = 3 * pinion_core::conn::PENDING_REPLIES_MAX;
+    let pipeline: Vec<u8> =
+        (0..count).flat_map(|number| words(&format!("INCR key:{}", number % 3))).collect();
+    let expected: String = (0..count).map(|number| format!(":{}\r\n", number / 3 + 1)).collect();
+    expect(&mut host, client, &pipeline, &expected);
+}
+
+/// O1: incomplete commands beyond the budget end their connection with a typed error.
+#[test]
+fn incomplete_commands_are_bounded_together() {
+    let mut host = node(seed(15), 1, 1, World::default(), |settings| settings.receive_bytes_max = 1 << 20);
+    let clients: Vec<_> = (0..8).map(|_| host.connect(0)).collect();
+    let half = [b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1000000\r\n".to_vec(), vec![b'x'; 500_000]].concat();
+    clients.iter().for_each(|&client| host.send(client, &half));
+    host.run_until(500, |_| false);
+    let refused = clients.iter().filter(|&&client| host.received(client).starts_with(b"-OVERLOADED")).count();
+    assert!((1..8).contains(&refused), "{refused} connections were ended");
+    let mut left =
+        clients.iter().copied().filter(|&client| host.received(client).is_empty()).collect::<Vec<_>>();
+    let survivor = left.pop().expect("some are left");
+    left.into_iter().for_each(|client| host.vanish(client));
+    host.run_until(10, |_| false);
+    let rest = [vec![b'x'; 500_000], b"\r\n".to_vec()].concat();
+    expect(&mut host, survivor, &rest, "+OK\r\n");
+}
+
+/// A stop answers what is in flight, closes every connection and ends every core.
+#[test]
+fn a_stop_answers_what_is_in_flight() {
+    let mut host = node(seed(16), 2, 4, World::default(), |_| {});
+    let clients = [host.connect(0), host.connect(1)];
+    for client in clients {
+        host.send(client, &["SET a 1", "SET b 2", "GET a"].map(words).concat());
+    }
+    host.run_until(MILLIS, |host| host.machines().any(|core| core.in_flight() > 0));
+    host.stop();
+    assert!(host.run_until(MILLIS, |host| (0..2).all(|core| host.exit(core).is_some())));
+    for client in clients {
+        assert!(host.is_closed(client));
+    }
+    assert_eq!(host.exit(0), Some(&pinion_core::Exit::Stopped));
+    host.machines().for_each(Core::check);
+}
+
+/// O6: with a password, nothing but the handshake is allowed before it is given.
+#[test]
+fn a_password_stands_before_every_command() {
+    let mut host =
+        node(seed(17), 1, 2, World::default(), |settings| settings.password = Some(b"secret".to_vec()));
+    let client = host.connect(0);
+    let noauth = "-NOAUTH Authentication required.\r\n";
+    expect(&mut host, client, &["GET k", "SET k 1", "INFO"].map(words).concat(), &noauth.repeat(3));
+    let wrong = "-WRONGPASS invalid username-password pair or user is disabled.\r\n";
+    expect(&mut host, client, &words("AUTH wrong"), wrong);
+    let accepted = "+OK\r\n+OK\r\n$1\r\n1\r\n";
+    expect(&mut host, client, &["AUTH secret", "SET k 1", "GET k"].map(words).concat(), accepted);
+}

@@ -1,0 +1,75 @@
+//! Stages sum exactly; what the server says about itself comes from all of its cores.
+
+use super::*;
+use pinion_core::stages::{STAGES, Stage};
+
+/// The stages of every request sum to the time from its last byte read to its send submitted, on every core.
+#[test]
+fn stages_sum_exactly_on_every_core() {
+    let mut host = node(seed(21), 2, 8, World::default(), |_| {});
+    let clients = [host.connect(0), host.connect(1), host.connect(0)];
+    for number in 0..300 {
+        let client = clients[number % clients.len()];
+        let line = match number % 4 {
+            0 => format!("SET key:{number} v"),
+            1 => format!("GET key:{}", number - 1),
+            2 => "MGET key:0 key:4 key:8 key:12".to_owned(),
+            _ => "PING".to_owned(),
+        };
+        host.send(client, &words(&line));
+    }
+    host.run_until(1_000, |_| false);
+    let mut requests = 0;
+    for core in host.machines() {
+        let stages = core.stages();
+        stages.check();
+        let (sums, whole) = stages.sums_ticks();
+        assert_eq!(sums.iter().sum::<u64>(), whole);
+        requests += stages.requests();
+        // Writes wait for their log, requests for other cores for the mesh.
+        assert!(sums[Stage::Persist as usize] > 0 && sums[Stage::Route as usize] > 0, "{sums:?}");
+        assert!(sums[Stage::Propose as usize] > 0 && sums[Stage::Apply as usize] > 0, "{sums:?}");
+    }
+    assert_eq!(requests, 300, "every request is recorded once");
+}
+
+/// PINION STAGES answers for every core; in each, the sums of the stages are the total.
+#[test]
+fn pinion_stages_answers_for_all_cores() {
+    let mut host = node(seed(22), 2, 4, World::default(), |_| {});
+    let client = host.connect(1);
+    expect(&mut host, client, &["SET a 1", "GET b"].map(words).concat(), "+OK\r\n$-1\r\n");
+    let text = call(&mut host, client, "PINION STAGES", |reply| {
+        String::from_utf8_lossy(reply).matches("max_ns").count() == 2 * (STAGES.len() + 1)
+            && reply.ends_with(b"\r\n")
+    });
+    let lines: Vec<&str> = text.split("\r\n").filter(|line| !line.starts_with(['*', '$'])).collect();
+    let number = |at: usize| lines[at].trim_start_matches(':').parse::<u64>().expect("a number");
+    let sums: Vec<u64> =
+        (0..lines.len()).filter(|&at| lines[at] == "sum_ns").map(|at| number(at + 1)).collect();
+    assert_eq!(sums.len(), 2 * (STAGES.len() + 1));
+    for core in sums.chunks(STAGES.len() + 1) {
+        assert_eq!(core[..STAGES.len()].iter().sum::<u64>(), core[STAGES.len()]);
+    }
+    expect(&mut host, client, &words("PINION STAGES RESET"), "+OK\r\n");
+    assert!(host.machines().all(|core| core.stages().requests() <= 1));
+}
+
+/// INFO sums over cores, under the names that dashboards read.
+#[test]
+fn info_sums_over_all_cores() {
+    let mut host = node(seed(23), 3, 6, World::default(), |_| {});
+    let clients = [host.connect(0), host.connect(1), host.connect(2), host.connect(2)];
+    for client in clients {
+        expect(&mut host, client, &words("SET a 1"), "+OK\r\n");
+    }
+    let info = call(&mut host, clients[1], "INFO", |reply| reply.ends_with(b"# Keyspace\r\n\r\n"));
+    for line in ["connected_clients:4", "total_connections_received:4", "role:master", "cores:3", "groups:8"]
+    {
+        assert!(info.lines().any(|found| found == line), "{line} is missing in {info}");
+    }
+    let one = call(&mut host, clients[0], "INFO clients", |reply| reply.ends_with(b"\r\n\r\n"));
+    assert!(one.contains("# Clients") && !one.contains("# Server"), "{one}");
+    let me = call(&mut host, clients[2], "CLIENT INFO", |reply| reply.ends_with(b"\n\r\n"));
+    assert!(me.contains("cmd=client") && me.contains("resp=2"), "{me}");
+}
