@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
 
 use io_uring::{opcode, types};
 use pinion_wal::Mono;
@@ -10,6 +11,8 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use super::ring::{Completion, Ring};
 use super::{Token, TokenKind};
 
+/// A client that said nothing for so long is asked whether it is still there.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(300);
 /// Connections that the kernel completes before they are accepted.
 const BACKLOG: i32 = 1024;
 /// After an accept failed (too many open files, no memory), the next is tried this much later.
@@ -79,8 +82,10 @@ fn bound(address: SocketAddr, shared: bool) -> rustix::io::Result<OwnedFd> {
     let socket = rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
     sockopt::set_socket_reuseport(&socket, shared)?;
-    // Accepted connections inherit it.
+    // Accepted connections inherit these.
     sockopt::set_tcp_nodelay(&socket, true)?;
+    sockopt::set_socket_keepalive(&socket, true)?;
+    sockopt::set_tcp_keepidle(&socket, KEEPALIVE_IDLE)?;
     if address.is_ipv6() {
         sockopt::set_ipv6_v6only(&socket, true)?;
     }

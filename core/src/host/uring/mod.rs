@@ -28,7 +28,6 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use io_uring::{opcode, types};
 use pinion_wal::disk::{Disk, Driver, run_until};
 use pinion_wal::task::Tasks;
 use pinion_wal::{Mono, Ticks};
@@ -112,6 +111,8 @@ pub struct Uring {
     spin: Spin,
     /// When the turn began.
     now: Mono,
+    /// The counter at that moment.
+    now_ticks: u64,
 }
 
 impl Uring {
@@ -146,6 +147,7 @@ impl Uring {
             stop_seen: false,
             spin: Spin::default(),
             now,
+            now_ticks: 0,
         })
     }
 
@@ -179,6 +181,7 @@ impl Uring {
             self.gather();
             let now = self.clock.sample();
             self.now = now.mono;
+            self.now_ticks = self.ticks.now();
             machine.turn(now, &mut self.inbox, &mut self.outbox);
             self.carry_out();
             if let Some(exit) = self.outbox.take_exit() {
@@ -286,11 +289,7 @@ impl Uring {
     fn flush_mesh(&mut self) {
         let Self { mesh, ring, siblings, .. } = self;
         mesh.flush(|core| match siblings.ring_of(core) {
-            Some(fd) => {
-                let token = Token::plain(TokenKind::Ignored).bits();
-                let entry = opcode::MsgRingData::new(types::Fd(fd), 0, token, None).build();
-                ring::push_without_memory(ring, &entry, Token::plain(TokenKind::Ignored));
-            }
+            Some(fd) => ring::wake(ring, fd),
             None => siblings.ring_bell(usize::from(core.0)),
         });
     }
@@ -334,12 +333,12 @@ impl Uring {
             }
             std::hint::spin_loop();
         }
-        deadline.is_some_and(|deadline| deadline <= self.clock.sample().mono)
+        deadline.is_some_and(|deadline| deadline <= self.moment())
     }
 
     fn sleep(&mut self, deadline: Option<Mono>) {
         self.arm_bell();
-        let from = self.clock.sample().mono;
+        let from = self.moment();
         let wait = match deadline {
             None => Wait::Forever,
             Some(deadline) if deadline <= from => Wait::No,
@@ -355,7 +354,14 @@ impl Uring {
         }
         self.enter_ring(wait);
         self.mesh.unpark();
-        self.spin.slept(from, self.clock.sample().mono);
+        let to = self.moment();
+        self.spin.slept(from, to);
+    }
+
+    /// The time now, measured from the beginning of the turn: to wait by, and for nothing else.
+    fn moment(&self) -> Mono {
+        let ticks = self.ticks.now().saturating_sub(self.now_ticks);
+        Mono(self.now.0 + ticks.saturating_mul(1_000) / self.ticks.per_micro())
     }
 
     fn enter_ring(&mut self, wait: Wait) {

@@ -204,9 +204,16 @@ pub fn push_read(ring: &mut Ring, descriptor: RawFd, place: &mut Box<[u8; 8]>, t
     unsafe { ring.push(&entry, token) };
 }
 
+/// Wakes the core whose ring this is, if it still is one.
+pub fn wake(ring: &mut Ring, sibling: RawFd) {
+    let token = Token::plain(TokenKind::Ignored);
+    let entry = opcode::MsgRingData::new(io_uring::types::Fd(sibling), 0, token.bits(), None).build();
+    push_without_memory(ring, &entry.flags(squeue::Flags::SKIP_SUCCESS), token);
+}
+
 /// Cancels the submission that carries `token`, if it is still in the kernel.
 pub fn cancel(ring: &mut Ring, token: Token) {
-    let entry = opcode::AsyncCancel::new(token.bits()).build();
+    let entry = opcode::AsyncCancel::new(token.bits()).build().flags(squeue::Flags::SKIP_SUCCESS);
     push_without_memory(ring, &entry, Token::plain(TokenKind::Ignored));
 }
 
