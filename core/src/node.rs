@@ -1,7 +1,20 @@
 //! The node: a data directory, a configuration, and pinned cores that serve together.
+//!
+//! A start goes through: signals taken over, address bound, directory held, layout read (or founded) and homed on the
+//! cores there are, every core opened on its own thread; then, and only then, all listen. Whatever fails before leaves
+//! nothing half-started.
 
 mod directory;
+mod error;
 mod hardware;
+mod limits;
+mod watch;
+
+#[cfg(test)]
+mod tests;
 
 pub use directory::{Directory, DirectoryError, LOCK_FILE};
+pub use error::NodeError;
 pub use hardware::look as look_at_hardware;
+pub use limits::make_room_for;
+pub use watch::watch;

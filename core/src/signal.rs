@@ -50,6 +50,13 @@ impl AsFd for StopSignals {
     }
 }
 
+/// Sends a signal to the calling thread, which has it blocked.
+#[cfg(test)]
+pub fn raise_here(signal: i32) {
+    // SAFETY: a blocked signal runs no handler; the thread is the calling one.
+    unsafe { libc::pthread_kill(libc::pthread_self(), signal) };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,8 +67,7 @@ mod tests {
         let taken = std::thread::spawn(|| {
             let signals = StopSignals::take_over().expect("signals can be taken over");
             assert_eq!(signals.next(), None);
-            // SAFETY: sends a blocked signal to the calling thread.
-            unsafe { libc::pthread_kill(libc::pthread_self(), libc::SIGTERM) };
+            raise_here(libc::SIGTERM);
             (signals.next(), signals.next())
         });
         assert_eq!(taken.join().expect("the thread ends"), (Some(libc::SIGTERM), None));

@@ -93,7 +93,7 @@ impl Cores {
         let parking = meshes.first().map(Mesh::parking).expect("a node has at least one core");
         let siblings =
             Siblings::new(parking, clients_max).map_err(system("an event descriptor cannot be made"))?;
-        let ended = eventfd(0, EventfdFlags::CLOEXEC).map_err(std::io::Error::from);
+        let ended = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(std::io::Error::from);
         let ended = Arc::new(ended.map_err(system("an event descriptor cannot be made"))?);
         let (report, reports) = channel();
         let mut cores = Self { threads: Vec::new(), siblings: siblings.clone(), ended: ended.clone() };
@@ -161,6 +161,20 @@ impl Cores {
     #[must_use]
     pub const fn siblings(&self) -> &Arc<Siblings> {
         &self.siblings
+    }
+
+    /// How many cores there are.
+    #[must_use]
+    pub const fn count(&self) -> usize {
+        self.threads.len()
+    }
+
+    /// Takes the news: how many cores have ended since the last call.
+    #[must_use]
+    pub fn take_ended(&self) -> usize {
+        let mut count = [0; 8];
+        let read = rustix::io::read(&*self.ended, &mut count);
+        if read.is_ok() { usize::try_from(u64::from_ne_bytes(count)).expect("few cores") } else { 0 }
     }
 
     /// Becomes readable when a core has ended, for whatever reason.
@@ -260,6 +274,7 @@ pub fn with_echo<T>(
         .map_err(|error| error.to_string())?;
     let value = until(address, cores.siblings());
     cores.stop();
-    let _ = cores.join();
+    let ended = cores.join();
+    assert!(ended.iter().all(|exit| *exit == crate::Exit::Stopped), "an echo ends when it is asked to");
     Ok(value)
 }

@@ -1,0 +1,61 @@
+use std::convert::Infallible;
+
+use super::*;
+use crate::host::uring::{Cores, Plan, UringOptions, bind};
+use crate::host::{Machine, Now};
+use crate::signal::StopSignals;
+use crate::{CoreId, Event, Exit, Inbox, Outbox, pin};
+
+/// A core that ends when it is asked to, or at once with a poison.
+struct Ending {
+    poison: Option<String>,
+}
+
+impl Machine for Ending {
+    fn turn(&mut self, _now: Now, inbox: &mut Inbox, outbox: &mut Outbox) {
+        if let Some(reason) = self.poison.take() {
+            outbox.finish(Exit::Poisoned(reason));
+        }
+        if (0..inbox.len()).any(|index| inbox.event(index) == Event::Stop) {
+            outbox.finish(Exit::Stopped);
+        }
+    }
+}
+
+/// Watches as many cores as there are CPUs, at most two; the last one is poisoned if `poison`.
+fn watch_cores(poison: bool, signals: u32) -> Result<(), NodeError> {
+    let test = move || {
+        let stop = StopSignals::take_over().expect("signals can be taken over");
+        let cpus: Vec<usize> = pin::available().into_iter().take(2).collect();
+        let last = CoreId((cpus.len() - 1) as u16);
+        let address = "127.0.0.1:0".parse().expect("an address");
+        let (sockets, _) = bind(address, cpus.len()).expect("loopback can be bound");
+        let plan = Plan { cpus, sockets, data_dir: None, options: UringOptions::default(), clients_max: 1 };
+        let cores = Cores::start(plan, move |opening| {
+            let poison = (poison && opening.core == last).then(|| "the disk is broken".to_owned());
+            Ok::<_, Infallible>(Ending { poison })
+        });
+        for _ in 0..signals {
+            crate::signal::raise_here(libc::SIGTERM);
+        }
+        watch(&stop, cores.expect("cores start"), &mut |_| {})
+    };
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the signal mask belongs to a thread: this one must not stay"
+    )]
+    let watching = std::thread::spawn(test);
+    watching.join().expect("the watch ends")
+}
+
+#[test]
+fn a_signal_stops_all_cores() {
+    watch_cores(false, 1).expect("nothing is poisoned");
+}
+
+/// D2: a core that must not go on ends the node, with its reason.
+#[test]
+fn a_poisoned_core_ends_the_node_with_its_reason() {
+    let error = watch_cores(true, 0).expect_err("a core is poisoned").to_string();
+    assert!(error.contains("the disk is broken") && error.contains("acknowledged nothing"), "{error}");
+}
