@@ -119,7 +119,7 @@ impl DiskOps {
     fn begin(&mut self, disk: &Disk, id: OpId, op: DiskOp, ring: &mut Ring) -> bool {
         let kind = op.kind();
         let (place, offset) = place_of(&op);
-        match self.prepare(op) {
+        match self.prepare(op, ring) {
             Ok(Prepared::Fly(work, entry)) => {
                 let slot = self.free.pop().unwrap_or_else(|| {
                     self.flying.push(None);
@@ -145,7 +145,7 @@ impl DiskOps {
         }
     }
 
-    fn prepare(&mut self, op: DiskOp) -> Result<Prepared, Cause> {
+    fn prepare(&mut self, op: DiskOp, ring: &mut Ring) -> Result<Prepared, Cause> {
         let root = types::Fd(self.root.as_raw_fd());
         Ok(match op {
             DiskOp::Open { file, path, access } => {
@@ -154,8 +154,11 @@ impl DiskOps {
             DiskOp::Read { file, buf, len, .. } => {
                 Prepared::step(Work::Read { fd: self.fd(file)?, buf, len, got: 0 })
             }
-            DiskOp::Write { file, offset, buf, len, durable } => {
+            DiskOp::Write { file, offset, mut buf, len, durable } => {
                 let fd = types::Fd(self.fd(file)?);
+                if durable && buf.fixed().is_none() {
+                    ring.register_buffer(&mut buf);
+                }
                 let bytes = u32::try_from(len).map_err(|_| Cause::Os(libc::EINVAL))?;
                 let flags = if durable { RWF_DSYNC } else { 0 };
                 let entry = match buf.fixed() {

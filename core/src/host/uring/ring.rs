@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use io_uring::types::BufRingEntry;
 use io_uring::{IoUring, cqueue, opcode, squeue};
 
+use pinion_wal::disk::AlignedBuf;
+
 use super::{RingError, Token, TokenKind};
 use crate::host::Slab;
 
@@ -17,6 +19,8 @@ use crate::host::Slab;
 const SUBMISSIONS: u32 = 1024;
 /// Completions that the kernel keeps without overflowing into its slow list.
 const COMPLETIONS: u32 = 8192;
+/// Buffers registered with the kernel, at most: those of the log, which are used again and again, come first.
+const REGISTERED_MAX: u32 = 16;
 /// The group number of the receive buffers.
 pub const RECEIVE_GROUP: u16 = 0;
 
@@ -70,6 +74,8 @@ struct EnterArgument {
 pub struct Ring {
     uring: IoUring,
     buffers: Option<BufferRing>,
+    /// Numbers given to registered buffers; the maximum when there are none left.
+    registered: u32,
 }
 
 impl Ring {
@@ -87,7 +93,7 @@ impl Ring {
         if !uring.params().is_feature_ext_arg() || !uring.params().is_feature_nodrop() {
             return Err(RingError::TooOld);
         }
-        Ok(Self { uring, buffers: None })
+        Ok(Self { uring, buffers: None, registered: 0 })
     }
 
     /// The descriptor of the ring, to which siblings send wake-ups.
@@ -124,6 +130,29 @@ impl Ring {
         ring.publish();
         self.buffers = Some(ring);
         Ok(())
+    }
+
+    /// Registers the memory of `buf` with the kernel, which spares it the look-up of pages in every write, and tells the
+    /// buffer its number. A buffer that finds no room, or no memory that may be locked, is used as it is.
+    pub fn register_buffer(&mut self, buf: &mut AlignedBuf) {
+        if self.registered == 0 && self.uring.submitter().register_buffers_sparse(REGISTERED_MAX).is_err() {
+            self.registered = REGISTERED_MAX;
+        }
+        if self.registered >= REGISTERED_MAX {
+            return;
+        }
+        let vector = libc::iovec { iov_base: buf.as_mut_ptr().cast(), iov_len: buf.capacity() };
+        // SAFETY: the kernel pins the pages behind the address: they stay its own even if the buffer is freed, and
+        // nothing but the buffer that carries the number ever uses them through the ring.
+        let updated =
+            unsafe { self.uring.submitter().register_buffers_update(self.registered, &[vector], None) };
+        match updated {
+            Ok(()) => {
+                buf.set_fixed(u16::try_from(self.registered).expect("a small number"));
+                self.registered += 1;
+            }
+            Err(_) => self.registered = REGISTERED_MAX,
+        }
     }
 
     /// Lends a buffer back to the kernel; it is seen at the next [`Ring::publish_buffers`].

@@ -145,6 +145,28 @@ fn the_ring_and_the_blocking_driver_agree() {
 }
 
 #[test]
+fn a_buffer_that_is_used_again_is_registered_and_writes_what_it_holds_each_time() {
+    let directory = Directory::new("registered");
+    let disk = Disk::new();
+    let mut host = host(directory.open(), disk.clone());
+    let written = host.complete(None, async move {
+        let (file, _) = disk.open("f", Access::CreateNew).await.expect("a new file");
+        let mut buf = AlignedBuf::zeroed(2 * BLOCK_BYTES);
+        let mut written = Vec::new();
+        for round in 1..=3_u8 {
+            buf.fill(round);
+            buf = disk.write(file, 0, buf, 2 * BLOCK_BYTES, true).await.expect("there is room");
+            let place = AlignedBuf::zeroed(2 * BLOCK_BYTES);
+            let back = disk.read(file, 0, place, 2 * BLOCK_BYTES).await.expect("it was written");
+            written.push((back[0], back[2 * BLOCK_BYTES - 1]));
+        }
+        disk.close(file).await.expect("it is open");
+        written
+    });
+    assert_eq!(written.expect("every operation completes"), [(1, 1), (2, 2), (3, 3)]);
+}
+
+#[test]
 fn many_operations_are_in_flight_together() {
     let directory = Directory::new("many");
     let disk = Disk::new();
