@@ -4,15 +4,21 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 
-use pinion_wal::disk::Disk;
+use pinion_wal::Mono;
+use pinion_wal::disk::{Cause, Disk, DiskError};
 use pinion_wal::task::Spawner;
 
 use crate::boundary::Boundary;
 use crate::cache::Cache;
-use crate::error::OpenError;
+use crate::error::{OpenError, Poison};
+use crate::format::{tree_dir, tree_of_dir};
+use crate::gate::{Gate, Timer};
 use crate::ids::TreeId;
 use crate::options::Options;
 use crate::tree::{Tree, TreeShared};
+
+/// Directories of trees that are being removed.
+const DROPPED: &str = "dropped-";
 
 /// The trees of a core, their disk, cache and budgets. Clones share it; it stays on its thread.
 #[derive(Clone)]
@@ -21,20 +27,38 @@ pub struct Engine {
 }
 
 pub(crate) struct EngineShared {
-    #[expect(dead_code, reason = "the flush writes there")]
     pub disk: Disk,
-    #[expect(dead_code, reason = "the flush runs there")]
     pub spawner: Spawner,
     pub cache: Cache,
     pub options: Options,
-    trees: RefCell<BTreeMap<TreeId, Weak<TreeShared>>>,
+    /// Compactions of this core run one at a time.
+    pub compactions: Gate,
+    pub timer: Timer,
+    trees: RefCell<BTreeMap<TreeId, Slot>>,
+    poison: RefCell<Option<Poison>>,
+}
+
+/// A tree that is being opened, or was opened and may have been closed since.
+enum Slot {
+    Opening,
+    Open(Weak<TreeShared>),
 }
 
 impl Engine {
     /// An engine without open trees.
     #[must_use]
     pub fn new(disk: Disk, spawner: Spawner, cache: Cache, options: Options) -> Self {
-        let shared = EngineShared { disk, spawner, cache, options, trees: RefCell::default() };
+        options.check();
+        let shared = EngineShared {
+            disk,
+            spawner,
+            cache,
+            options,
+            compactions: Gate::default(),
+            timer: Timer::default(),
+            trees: RefCell::default(),
+            poison: RefCell::default(),
+        };
         Self { shared: Rc::new(shared) }
     }
 
@@ -43,13 +67,98 @@ impl Engine {
     /// # Errors
     /// When the disk fails, the tree is damaged, or it is open already.
     pub async fn open_tree(&self, id: TreeId) -> Result<(Tree, Boundary), OpenError> {
-        if self.tree(id).is_some() {
-            return Err(OpenError::AlreadyOpen(id));
-        }
-        let tree = Tree::fresh(id, self.shared.clone());
-        self.shared.trees.borrow_mut().insert(id, Rc::downgrade(&tree.shared));
+        self.claim(id)?;
+        let opened = Tree::open(id, self.shared.clone()).await;
+        let mut trees = self.shared.trees.borrow_mut();
+        let tree = match opened {
+            Ok(tree) => tree,
+            Err(error) => {
+                trees.remove(&id);
+                return Err(error);
+            }
+        };
+        trees.insert(id, Slot::Open(Rc::downgrade(&tree.shared)));
+        drop(trees);
+        tree.shared.start_jobs();
         let boundary = tree.flushed();
         Ok((tree, boundary))
+    }
+
+    /// The trees on the disk, open or not, in order.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn list_trees(&self) -> Result<Vec<TreeId>, DiskError> {
+        let names = self.shared.disk.list("").await?;
+        Ok(names.iter().filter_map(|name| tree_of_dir(name)).collect())
+    }
+
+    /// Removes a tree and all its rows for ever. Once this has returned, it does not come back.
+    ///
+    /// # Errors
+    /// When the tree is open, or the disk fails: then it may or may not be there.
+    pub async fn drop_tree(&self, id: TreeId) -> Result<(), OpenError> {
+        self.claim(id)?;
+        let dropped = format!("{DROPPED}{:08}", id.0);
+        let result = async {
+            let disk = &self.shared.disk;
+            // What an earlier attempt left is in the way of the rename.
+            self.remove_dir(&dropped).await?;
+            disk.rename(&tree_dir(id), &dropped).await?;
+            disk.sync_dir("").await?;
+            self.remove_dir(&dropped).await
+        };
+        let result = result.await;
+        self.shared.trees.borrow_mut().remove(&id);
+        Ok(result?)
+    }
+
+    /// Removes what interrupted removals of trees left. Call it once at start.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn remove_leftovers(&self) -> Result<(), DiskError> {
+        let names = self.shared.disk.list("").await?;
+        for name in names.iter().filter(|name| name.starts_with(DROPPED)) {
+            self.remove_dir(name).await?;
+        }
+        Ok(())
+    }
+
+    async fn remove_dir(&self, dir: &str) -> Result<(), DiskError> {
+        let disk = &self.shared.disk;
+        let names = match disk.list(dir).await {
+            Err(error) if error.cause == Cause::NotFound => return Ok(()),
+            names => names?,
+        };
+        for name in names {
+            disk.remove(&format!("{dir}/{name}")).await?;
+        }
+        disk.remove(dir).await?;
+        disk.sync_dir("").await
+    }
+
+    /// Tells the time, by which retries of failed background work are paced. Call it every turn: it costs nothing.
+    pub fn tick(&self, now: Mono) {
+        self.shared.timer.tick(now);
+    }
+
+    /// When [`Engine::tick`] is needed next, if at all.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Mono> {
+        self.shared.timer.next_deadline()
+    }
+
+    /// Why the engine has stopped writing, if it has: the process must stop, and start again.
+    #[must_use]
+    pub fn poisoned(&self) -> Option<Poison> {
+        self.shared.poisoned()
+    }
+
+    /// The memory that the trees of this core share.
+    #[must_use]
+    pub fn cache(&self) -> &Cache {
+        &self.shared.cache
     }
 
     /// Bytes of all memtables.
@@ -58,15 +167,44 @@ impl Engine {
         self.shared.memtable_bytes()
     }
 
-    fn tree(&self, id: TreeId) -> Option<Tree> {
-        let shared = self.shared.trees.borrow().get(&id)?.upgrade()?;
-        Some(Tree { shared })
+    /// Takes a tree that is neither open nor being opened.
+    fn claim(&self, id: TreeId) -> Result<(), OpenError> {
+        if let Some(poison) = self.poisoned() {
+            return Err(poison.into());
+        }
+        let mut trees = self.shared.trees.borrow_mut();
+        let taken = trees.get(&id).is_some_and(|slot| match slot {
+            Slot::Opening => true,
+            Slot::Open(tree) => tree.strong_count() > 0,
+        });
+        if taken {
+            return Err(OpenError::AlreadyOpen(id));
+        }
+        trees.insert(id, Slot::Opening);
+        Ok(())
     }
 }
 
 impl EngineShared {
     pub fn memtable_bytes(&self) -> usize {
         let trees = self.trees.borrow();
-        trees.values().filter_map(Weak::upgrade).map(|tree| tree.memtable_bytes()).sum()
+        let open = trees.values().filter_map(|slot| match slot {
+            Slot::Open(tree) => tree.upgrade(),
+            Slot::Opening => None,
+        });
+        open.map(|tree| tree.memtable_bytes()).sum()
+    }
+
+    pub fn poisoned(&self) -> Option<Poison> {
+        self.poison.borrow().clone()
+    }
+
+    pub fn is_poisoned(&self) -> bool {
+        self.poison.borrow().is_some()
+    }
+
+    /// Stops all writing; the first reason stays.
+    pub fn poison(&self, tree: TreeId, cause: DiskError) -> Poison {
+        self.poison.borrow_mut().get_or_insert(Poison { tree, cause }).clone()
     }
 }

@@ -116,11 +116,13 @@ impl Memtable {
     }
 
     /// Versions held.
+    #[cfg(test)]
     pub fn rows(&self) -> usize {
         self.inner.borrow().rows
     }
 
     /// Keys held.
+    #[cfg(test)]
     pub fn keys(&self) -> usize {
         self.inner.borrow().order.len()
     }

@@ -86,6 +86,7 @@ fn prefix_of(key: &[u8]) -> u64 {
 }
 
 impl Order {
+    #[cfg(test)]
     pub const fn len(&self) -> usize {
         self.keys
     }

@@ -9,6 +9,7 @@ use crate::cell::{Cell, CellTag};
 use crate::error::ReadError;
 use crate::ids::Timestamp;
 use crate::memtable::{Memtable, MemtableCursor};
+use crate::table::{RunWalk, Table};
 
 /// Keys from `from` (inclusive) up to `to` (exclusive; all if none).
 #[derive(Clone, Copy, Debug, Default)]
@@ -49,21 +50,23 @@ enum Way {
     Backward,
 }
 
-struct Source {
-    walk: MemtableCursor,
-    /// The key it stands at, if `valid`.
-    key: Vec<u8>,
-    valid: bool,
+enum Source {
+    Memtable { walk: MemtableCursor, key: Vec<u8>, valid: bool },
+    Tables(RunWalk),
 }
 
 impl Cursor {
     pub(super) fn new(
         memtables: impl Iterator<Item = Rc<Memtable>>,
+        runs: impl Iterator<Item = Vec<Rc<Table>>>,
         range: KeyRange<'_>,
         at: Timestamp,
     ) -> Self {
-        let sources =
-            memtables.map(|table| Source { walk: MemtableCursor::new(table), key: Vec::new(), valid: false });
+        let memtables = memtables.map(|table| {
+            let walk = MemtableCursor::new(table);
+            Source::Memtable { walk, key: Vec::new(), valid: false }
+        });
+        let sources = memtables.chain(runs.map(|tables| Source::Tables(RunWalk::new(tables, at))));
         Self {
             sources: sources.collect(),
             from: range.from.to_vec(),
@@ -94,7 +97,10 @@ impl Cursor {
 
     async fn step(&mut self, way: Way) -> Result<Option<Row<'_>>, ReadError> {
         if self.way != Some(way) {
-            self.position(way);
+            self.way = None;
+            for source in &mut self.sources {
+                source.position(way, self.key.as_deref(), &self.from, self.to.as_deref()).await?;
+            }
             self.way = Some(way);
         }
         loop {
@@ -104,12 +110,18 @@ impl Cursor {
                 return Ok(None);
             };
             let mut key = self.key.take().unwrap_or_default();
-            key.clone_from(&self.sources[best].key);
+            key.clear();
+            key.extend_from_slice(self.sources[best].key().expect("the best source stands at a key"));
             let found = self.visible(&key);
-            for source in self.sources.iter_mut().filter(|source| source.valid && source.key == key) {
-                source.advance(way);
+            // A move that fails leaves the sources apart: the next step positions them anew, beyond this key.
+            self.way = None;
+            let key = &*self.key.insert(key);
+            for source in &mut self.sources {
+                if source.key() == Some(key) {
+                    source.advance(way).await?;
+                }
             }
-            self.key = Some(key);
+            self.way = Some(way);
             if let Some((at, CellTag::Inline)) = found {
                 let key = self.key.as_deref().expect("just set");
                 return Ok(Some(Row { key, at, value: &self.value }));
@@ -117,65 +129,79 @@ impl Cursor {
         }
     }
 
-    /// Puts every source on the first key beyond the last answer.
-    fn position(&mut self, way: Way) {
-        for source in &mut self.sources {
-            match (way, &self.key) {
-                (Way::Forward, None) => source.walk.seek(&self.from),
-                (Way::Forward, Some(key)) => {
-                    source.walk.seek(key);
-                    if source.settle() && source.key == *key {
-                        source.walk.next();
-                    }
-                }
-                (Way::Backward, None) => source.walk.seek_before(self.to.as_deref()),
-                (Way::Backward, Some(key)) => source.walk.seek_before(Some(key)),
-            }
-            source.settle();
-        }
-    }
-
     /// The source with the nearest key in the range; of equals the newest.
     fn best(&self, way: Way) -> Option<usize> {
-        let mut best: Option<usize> = None;
-        for (index, source) in self.sources.iter().enumerate().filter(|(_, source)| source.valid) {
-            let nearer = best.is_none_or(|best| match way {
-                Way::Forward => source.key < self.sources[best].key,
-                Way::Backward => source.key > self.sources[best].key,
-            });
-            if nearer {
-                best = Some(index);
-            }
-        }
-        best.filter(|&best| {
-            let key = &self.sources[best].key;
-            *key >= self.from && self.to.as_ref().is_none_or(|to| key < to)
-        })
+        let standing = self.sources.iter().enumerate();
+        let standing = standing.filter_map(|(index, source)| Some((index, source.key()?)));
+        let best = standing.reduce(|best, other| {
+            let nearer = match way {
+                Way::Forward => other.1 < best.1,
+                Way::Backward => other.1 > best.1,
+            };
+            if nearer { other } else { best }
+        });
+        let within = |key: &[u8]| *key >= *self.from && self.to.as_ref().is_none_or(|to| *key < **to);
+        best.filter(|(_, key)| within(key)).map(|(index, _)| index)
     }
 
     fn visible(&mut self, key: &[u8]) -> Option<(Timestamp, CellTag)> {
         let value = &mut self.value;
-        self.sources.iter().filter(|source| source.valid && source.key == key).find_map(|source| {
-            source.walk.visible(self.at, |at, cell: Cell<'_>| {
-                value.clear();
-                value.extend_from_slice(cell.bytes());
-                (at, cell.tag())
-            })
+        let mut take = |at: Timestamp, cell: Cell<'_>| {
+            value.clear();
+            value.extend_from_slice(cell.bytes());
+            (at, cell.tag())
+        };
+        let mut sources = self.sources.iter().filter(|source| source.key() == Some(key));
+        sources.find_map(|source| match source {
+            Source::Memtable { walk, .. } => walk.visible(self.at, &mut take),
+            Source::Tables(walk) => walk.visible().map(|(at, cell)| take(at, cell)),
         })
     }
 }
 
 impl Source {
-    fn settle(&mut self) -> bool {
-        self.valid = self.walk.copy_key(&mut self.key);
-        self.valid
+    fn key(&self) -> Option<&[u8]> {
+        match self {
+            Self::Memtable { key, valid, .. } => valid.then_some(key),
+            Self::Tables(walk) => walk.key(),
+        }
     }
 
-    fn advance(&mut self, way: Way) {
-        match way {
-            Way::Forward => self.walk.next(),
-            Way::Backward => self.walk.previous(),
+    /// Moves to the first key beyond `last`, or the first within the bounds.
+    async fn position(
+        &mut self,
+        way: Way,
+        last: Option<&[u8]>,
+        from: &[u8],
+        to: Option<&[u8]>,
+    ) -> Result<(), ReadError> {
+        match (&mut *self, way) {
+            (Self::Memtable { walk, .. }, Way::Forward) => walk.seek(last.unwrap_or(from)),
+            (Self::Memtable { walk, .. }, Way::Backward) => walk.seek_before(last.or(to)),
+            (Self::Tables(walk), Way::Forward) => walk.seek(last.unwrap_or(from)).await?,
+            (Self::Tables(walk), Way::Backward) => walk.seek_before(last.or(to)).await?,
         }
         self.settle();
+        if way == Way::Forward && last.is_some() && self.key() == last {
+            self.advance(way).await?;
+        }
+        Ok(())
+    }
+
+    async fn advance(&mut self, way: Way) -> Result<(), ReadError> {
+        match (&mut *self, way) {
+            (Self::Memtable { walk, .. }, Way::Forward) => walk.next(),
+            (Self::Memtable { walk, .. }, Way::Backward) => walk.previous(),
+            (Self::Tables(walk), Way::Forward) => walk.next().await?,
+            (Self::Tables(walk), Way::Backward) => walk.previous().await?,
+        }
+        self.settle();
+        Ok(())
+    }
+
+    fn settle(&mut self) {
+        if let Self::Memtable { walk, key, valid } = self {
+            *valid = walk.copy_key(key);
+        }
     }
 }

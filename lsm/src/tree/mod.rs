@@ -1,22 +1,31 @@
 //! A tree: the versioned rows of one group.
 
 mod cursor;
+mod jobs;
+mod open;
+mod output;
 
 use std::cell::{Cell as StdCell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use pinion_wal::disk::DiskError;
 
 pub use cursor::{Cursor, KeyRange, Row};
 
 use crate::boundary::Boundary;
 use crate::cell::{Cell, OwnedCell};
 use crate::engine::EngineShared;
-use crate::error::ReadError;
+use crate::error::{OpenError, ReadError};
+use crate::gate::Gate;
 use crate::hash::hash_of;
 use crate::ids::{Timestamp, TreeId};
+use crate::manifest::{LEVELS, Manifest, State};
 use crate::memtable::Memtable;
+use crate::metrics::{TreeMetrics, Work};
+use crate::table::Look;
+use crate::version::Version;
 
 /// The versioned rows of one group, with one writer. Clones share it; it stays on its thread.
 ///
@@ -30,10 +39,22 @@ pub(crate) struct TreeShared {
     id: TreeId,
     engine: Rc<EngineShared>,
     memtables: RefCell<Memtables>,
+    version: RefCell<Rc<Version>>,
     flushed: RefCell<Boundary>,
     safe_point: StdCell<Timestamp>,
     /// Versions at or below the timestamp are dead under the prefix, once the safe point has passed it.
     drop_below: RefCell<Option<(Bytes, Timestamp)>>,
+    /// Taken while an edit is being written, by whoever is inside `editing`; gone once the engine is poisoned.
+    manifest: RefCell<Option<Manifest>>,
+    editing: Gate,
+    state: RefCell<State>,
+    next_number: StdCell<u64>,
+    flushing: StdCell<bool>,
+    compacting: StdCell<bool>,
+    /// The last key of the last compaction of each level.
+    compacted: RefCell<[Vec<u8>; LEVELS]>,
+    work: StdCell<Work>,
+    trouble: RefCell<Option<DiskError>>,
 }
 
 #[derive(Clone)]
@@ -54,26 +75,38 @@ pub enum Get<R> {
     OnDisk(Probe),
 }
 
-/// A point read that needs the disk, pinned to what the tree held when it began.
+/// A point read that needs the disk, pinned to the tables that the tree had when it began.
 #[derive(Debug)]
 pub struct Probe {
     key: Bytes,
     hash: u64,
     at: Timestamp,
+    version: Rc<Version>,
 }
 
 impl Tree {
-    pub(crate) fn fresh(id: TreeId, engine: Rc<EngineShared>) -> Self {
+    pub(crate) async fn open(id: TreeId, engine: Rc<EngineShared>) -> Result<Self, OpenError> {
+        let opened = open::open(&engine.disk, &engine.cache, id).await?;
         let active = Rc::new(Memtable::new(engine.cache.slab()));
         let shared = TreeShared {
             id,
             engine,
             memtables: RefCell::new(Memtables { active, sealed: VecDeque::new() }),
-            flushed: RefCell::default(),
+            version: RefCell::new(Rc::new(opened.version)),
+            flushed: RefCell::new(opened.state.boundary.clone()),
             safe_point: StdCell::new(Timestamp::ZERO),
             drop_below: RefCell::default(),
+            manifest: RefCell::new(Some(opened.manifest)),
+            editing: Gate::default(),
+            next_number: StdCell::new(opened.state.next_number),
+            state: RefCell::new(opened.state),
+            flushing: StdCell::new(false),
+            compacting: StdCell::new(false),
+            compacted: RefCell::default(),
+            work: StdCell::default(),
+            trouble: RefCell::default(),
         };
-        Self { shared: Rc::new(shared) }
+        Ok(Self { shared: Rc::new(shared) })
     }
 
     /// The number of this tree.
@@ -134,18 +167,45 @@ impl Tree {
                 return Get::Found(found);
             }
         }
+        let version = self.shared.version.borrow();
+        for table in version.candidates(key, at) {
+            match table.look(key, hash, at, &mut once) {
+                Look::Found(found) => return Get::Found(found),
+                Look::Absent => {}
+                Look::Wait => {
+                    let (key, version) = (Bytes::copy_from_slice(key), version.clone());
+                    return Get::OnDisk(Probe { key, hash, at, version });
+                }
+            }
+        }
         Get::Absent
     }
 
-    /// Finishes a point read with the disk.
+    /// Finishes a point read with the disk. It sees the tree as it was when [`Tree::get`] answered the probe.
     ///
     /// # Errors
     /// When the disk fails or a block is damaged: this read has no answer.
     pub async fn read(&self, probe: Probe) -> Result<Option<(Timestamp, OwnedCell)>, ReadError> {
-        match self.get(&probe.key, probe.hash, probe.at, |at, cell| (at, cell.to_owned())) {
-            Get::Found(found) => Ok(Some(found)),
-            Get::Absent | Get::OnDisk(_) => Ok(None),
+        let Probe { key, hash, at, version } = probe;
+        for table in version.candidates(&key, at) {
+            let found = table.get(&key, hash, at, |at, cell| (at, cell.to_owned())).await?;
+            if found.is_some() {
+                return Ok(found);
+            }
         }
+        Ok(None)
+    }
+
+    /// Reads every byte of every table and compares it with its checksum.
+    ///
+    /// # Errors
+    /// The first damage found, or when the disk fails.
+    pub async fn verify(&self) -> Result<(), ReadError> {
+        let version = self.shared.version.borrow().clone();
+        for (_, table) in version.tables() {
+            table.verify(&self.shared.engine.spawner).await?;
+        }
+        Ok(())
     }
 
     /// A cursor over the versions of `range` that are visible at `at`. It sees the tree as it is now, and rows that are
@@ -154,21 +214,24 @@ impl Tree {
     pub fn cursor(&self, range: KeyRange<'_>, at: Timestamp) -> Cursor {
         let memtables = self.shared.memtables.borrow();
         let sealed = memtables.sealed.iter().map(|(sealed, _)| sealed.clone());
-        Cursor::new(std::iter::once(memtables.active.clone()).chain(sealed), range, at)
+        let memtables = std::iter::once(memtables.active.clone()).chain(sealed);
+        Cursor::new(memtables, self.shared.version.borrow().runs(), range, at)
     }
 
     /// Ends the active memtable at an entry boundary: it holds exactly the rows after the previous boundary up to
-    /// `boundary`.
+    /// `boundary`. Its flush then runs in the background, after those sealed before.
     ///
     /// # Panics
     /// When `boundary` lies before the previous one.
     pub fn seal(&self, boundary: Boundary) {
-        let memtables = &mut *self.shared.memtables.borrow_mut();
+        let mut memtables = self.shared.memtables.borrow_mut();
         let previous = memtables.sealed.front().map_or(self.shared.flushed.borrow().index, |(_, b)| b.index);
         assert!(boundary.index >= previous, "sealed at {} after {previous}", boundary.index);
         let active = Rc::new(Memtable::new(self.shared.engine.cache.slab()));
         let sealed = std::mem::replace(&mut memtables.active, active);
         memtables.sealed.push_front((sealed, boundary));
+        drop(memtables);
+        self.shared.start_jobs();
     }
 
     /// How far the tables reach, durably: the log up to here may be dropped.
@@ -189,10 +252,37 @@ impl Tree {
         self.shared.memtables.borrow().active.bytes() >= self.shared.engine.options.memtable_bytes_seal
     }
 
-    /// Whether more rows may be admitted.
+    /// Whether more rows may be admitted: the memtables of the engine are within their budget, and compaction keeps
+    /// up with this tree.
     #[must_use]
     pub fn room(&self) -> bool {
-        self.shared.engine.memtable_bytes() < self.shared.engine.options.memtable_bytes_max
+        let options = &self.shared.engine.options;
+        self.shared.engine.memtable_bytes() < options.memtable_bytes_max
+            && self.shared.version.borrow().levels[0].len() < options.level0_tables_max
+    }
+
+    /// Figures.
+    #[must_use]
+    pub fn metrics(&self) -> TreeMetrics {
+        let version = self.shared.version.borrow();
+        let bytes =
+            |level: &Vec<_>| level.iter().map(|table: &Rc<crate::table::Table>| table.info.bytes).sum();
+        TreeMetrics {
+            memtable_bytes: self.memtable_bytes(),
+            sealed: self.shared.memtables.borrow().sealed.len(),
+            level_tables: version.levels.iter().map(Vec::len).collect(),
+            level_bytes: version.levels.iter().map(bytes).collect(),
+            damaged_tables: version.tables().filter(|(_, table)| table.is_damaged()).count(),
+            work: self.shared.work.get(),
+            trouble: self.shared.trouble.borrow().clone(),
+        }
+    }
+
+    /// Whether no memtable waits for its flush and no compaction is due.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        let shared = &self.shared;
+        !shared.flushing.get() && !shared.compacting.get() && shared.memtables.borrow().sealed.is_empty()
     }
 
     /// Moves the safe point up: no read below it will come, so versions that only such reads could see may go.

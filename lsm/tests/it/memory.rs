@@ -2,12 +2,11 @@
 
 use std::cell::Cell as StdCell;
 use std::future::Future;
-use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
 
 use pinion_lsm::{Boundary, Cache, Cell, Engine, Get, KeyRange, OpenError, Options, Timestamp, Tree, TreeId};
-use pinion_wal::disk::Disk;
+use pinion_wal::disk::sim::{Faults, SimDisk};
+use pinion_wal::disk::{Disk, block_on};
 use pinion_wal::task::Tasks;
 use pinion_wal::{LogIndex, Ticks};
 
@@ -23,17 +22,29 @@ impl Ticks for Still {
     }
 }
 
-/// The result of a future that needs no disk.
-fn now<T>(future: impl Future<Output = T>) -> T {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(value) => value,
-        Poll::Pending => panic!("waits for the disk"),
-    }
+struct World {
+    disk: Disk,
+    sim: SimDisk,
+    tasks: Tasks,
+    engine: Engine,
 }
 
-fn engine() -> Engine {
-    let tasks = Tasks::new(Rc::new(Still(StdCell::new(0))));
-    Engine::new(Disk::new(), tasks.spawner(), Cache::new(1 << 20), Options::default())
+impl World {
+    fn new() -> Self {
+        let (disk, sim) = (Disk::new(), SimDisk::new(1, Faults::default()));
+        let tasks = Tasks::new(Rc::new(Still(StdCell::new(0))));
+        let engine = Engine::new(disk.clone(), tasks.spawner(), Cache::new(1 << 20), Options::default());
+        Self { disk, sim, tasks, engine }
+    }
+
+    fn wait<T>(&mut self, future: impl Future<Output = T>) -> T {
+        block_on(&self.disk, &mut self.sim, Some(&mut self.tasks), future)
+    }
+
+    fn open(&mut self) -> Result<(Tree, Boundary), OpenError> {
+        let engine = self.engine.clone();
+        self.wait(async move { engine.open_tree(TreeId(16)).await })
+    }
 }
 
 fn put(tree: &Tree, key: &[u8], at: u64, value: Option<&[u8]>) {
@@ -54,7 +65,8 @@ fn get(tree: &Tree, key: &[u8], at: u64) -> Option<(u64, Option<Vec<u8>>)> {
 
 #[test]
 fn reads_see_the_newest_version_at_their_timestamp_across_sealed_memtables() {
-    let (tree, boundary) = now(engine().open_tree(TreeId(16))).unwrap();
+    let mut world = World::new();
+    let (tree, boundary) = world.open().unwrap();
     assert_eq!(boundary, Boundary::default());
     put(&tree, b"a", 1, Some(b"one"));
     put(&tree, b"b", 2, Some(b"b"));
@@ -72,12 +84,12 @@ fn reads_see_the_newest_version_at_their_timestamp_across_sealed_memtables() {
     for (at, expected) in [(2, &["a", "b"][..]), (4, &["b"]), (5, &["a", "b"])] {
         let mut cursor = tree.cursor(KeyRange::default(), Timestamp(at));
         let mut seen = Vec::new();
-        while let Some(row) = now(cursor.next()).unwrap() {
+        while let Some(row) = world.wait(cursor.next()).unwrap() {
             seen.push(String::from_utf8(row.key.to_vec()).unwrap());
         }
         assert_eq!(seen, expected);
         seen.clear();
-        while let Some(row) = now(cursor.prev()).unwrap() {
+        while let Some(row) = world.wait(cursor.prev()).unwrap() {
             seen.insert(0, String::from_utf8(row.key.to_vec()).unwrap());
         }
         assert_eq!(seen, expected);
@@ -86,9 +98,9 @@ fn reads_see_the_newest_version_at_their_timestamp_across_sealed_memtables() {
 
 #[test]
 fn a_tree_has_one_writer() {
-    let engine = engine();
-    let open = now(engine.open_tree(TreeId(16))).unwrap();
-    assert_eq!(now(engine.open_tree(TreeId(16))).err(), Some(OpenError::AlreadyOpen(TreeId(16))));
+    let mut world = World::new();
+    let open = world.open().unwrap();
+    assert_eq!(world.open().err(), Some(OpenError::AlreadyOpen(TreeId(16))));
     drop(open);
-    assert!(now(engine.open_tree(TreeId(16))).is_ok());
+    assert!(world.open().is_ok());
 }
