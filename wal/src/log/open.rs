@@ -64,6 +64,8 @@ impl Wal {
         } else {
             Some(chain.oldest)
         };
+        // A log without segments begins with the next one.
+        let oldest = if chain.segments.is_empty() { chain.next_epoch } else { chain.oldest };
         let recovered = Recovered { groups: outcome.groups, incarnation, damage: outcome.damages };
         let wal = Self {
             disk: disk.clone(),
@@ -78,7 +80,7 @@ impl Wal {
             current: false,
             next_epoch: chain.next_epoch,
             next_block: chain.end,
-            oldest: chain.oldest,
+            oldest,
             dropping: None,
             retiring: VecDeque::new(),
             pinned,

@@ -233,7 +233,7 @@ impl<'a> Walk<'a> {
             self.chain.found.push(Found::Damage { damage, file: 0, start: BlockNumber(0) });
         }
         let mut index = 0;
-        let mut last_used = 0;
+        let mut used = 0;
         loop {
             if segments.get(index + 1).is_some_and(|(next, _)| next.base <= at) {
                 index += 1;
@@ -247,7 +247,7 @@ impl<'a> Walk<'a> {
                     let bytes = header.flush_bytes as usize;
                     self.chain.found.push(Found::Flush { segment: index, slot, blocks, bytes });
                     at = at.plus(blocks as u64);
-                    last_used = index;
+                    used = index + 1;
                 }
                 Err(damage) => {
                     let durable = at < self.stable && !planted::is("torn-acknowledged-cut");
@@ -257,14 +257,14 @@ impl<'a> Walk<'a> {
                     let number = self.files[*file].file.number;
                     let damage = damage.unwrap_or_else(|| self.lost(segment, &self.files[*file], at));
                     self.chain.found.push(Found::Damage { damage, file: number, start: at });
-                    last_used = index;
+                    used = index + 1;
                     let Some((next, number)) = self.next_flush(&segments, index, at) else { break };
                     (index, at) = (next, number);
                 }
             }
         }
         self.chain.end = at;
-        segments.truncate(last_used + 1);
+        segments.truncate(used);
         self.chain.segments = segments;
         self.chain
     }

@@ -144,18 +144,18 @@ impl Wal {
             header.kind = entry.kind;
             header.index = entry.index;
             header.term = entry.term;
-            let state = self.groups.get(&group).expect("created above");
-            header.commit = commit.max(state.hard_state.commit);
+            let (known, first, last) = self
+                .groups
+                .get(&group)
+                .map_or((LogIndex(0), 1, 0), |state| (state.hard_state.commit, state.first, state.last));
+            header.commit = commit.max(known);
             assert!(
-                state.first <= entry.index.0 && entry.index.0 <= state.last + 1,
-                "entry {} of group {group} does not follow {}..={}",
+                first <= entry.index.0 && entry.index.0 <= last + 1,
+                "entry {} of group {group} does not follow {first}..={last}",
                 entry.index,
-                state.first,
-                state.last
             );
             let epoch = self.put(header, entry.data);
-            let Self { groups, references, .. } = self;
-            let state = groups.get_mut(&group).expect("created above");
+            let (state, references) = self.state(group);
             state.appended(entry.index.0, entry.term, epoch, references);
             state.hard_state.commit = header.commit;
             self.finish(group, header.sequence);
@@ -166,12 +166,12 @@ impl Wal {
     /// Appends the hard state of a group. Its commit index never goes back.
     pub fn append_hard_state(&mut self, group: GroupId, hard_state: HardState) -> Position {
         let mut header = self.next_header(group, RecordType::HardState);
-        let state = self.groups.get_mut(&group).expect("created above");
-        let commit = hard_state.commit.max(state.hard_state.commit);
-        state.hard_state = HardState { commit, ..hard_state };
+        let known = self.groups.get(&group).map_or(LogIndex(0), |state| state.hard_state.commit);
+        let commit = hard_state.commit.max(known);
         header.term = hard_state.term;
         header.commit = commit;
         self.put(header, &hard_state.vote.to_le_bytes());
+        self.state(group).0.hard_state = HardState { commit, ..hard_state };
         self.finish(group, header.sequence)
     }
 
@@ -182,8 +182,7 @@ impl Wal {
         header.index = first;
         header.term = prev_term;
         self.put(header, &[]);
-        let Self { groups, references, .. } = self;
-        let state = groups.get_mut(&group).expect("created above");
+        let (state, references) = self.state(group);
         state.set_first(first.0, prev_term, references);
         self.finish(group, header.sequence)
     }
@@ -201,9 +200,8 @@ impl Wal {
         first: LogIndex,
         prev_term: Term,
     ) -> Position {
-        if let Some(mut old) = self.groups.remove(&group) {
+        if let Some(old) = self.groups.get(&group) {
             assert!(old.home < home, "group {group} lives here at home epoch {}", old.home);
-            old.forget_runs(&mut self.references);
         }
         let state = GroupState {
             sequence: 0,
@@ -217,12 +215,14 @@ impl Wal {
             ..GroupState::default()
         };
         let body = state.encode_summary();
-        self.groups.insert(group, state);
-        let mut header = self.next_header(group, RecordType::Adopt);
+        let mut header = RecordHeader::new(RecordType::Adopt, group, 1, home);
         header.index = LogIndex(first.0 - 1);
         header.term = hard_state.term;
         header.commit = hard_state.commit;
         self.put(header, &body);
+        if let Some(mut old) = self.groups.insert(group, state) {
+            old.forget_runs(&mut self.references);
+        }
         self.finish(group, header.sequence)
     }
 
@@ -230,7 +230,7 @@ impl Wal {
     pub fn adopted(&mut self, group: GroupId) -> Position {
         let header = self.next_header(group, RecordType::Adopted);
         self.put(header, &[]);
-        self.groups.get_mut(&group).expect("created above").adopting = false;
+        self.state(group).0.adopting = false;
         self.finish(group, header.sequence)
     }
 
@@ -249,7 +249,7 @@ impl Wal {
     pub fn accept_loss(&mut self, group: GroupId) -> Position {
         let header = self.next_header(group, RecordType::AcceptLoss);
         self.put(header, &[]);
-        self.groups.get_mut(&group).expect("created above").loss = None;
+        self.state(group).0.loss = None;
         if self.groups.values().all(|state| state.loss.is_none()) {
             self.pinned = None;
         }
@@ -262,20 +262,27 @@ impl Wal {
         header.kind = entry.kind;
         header.index = entry.index;
         header.term = entry.term;
-        header.commit = self.groups.get(&group).expect("created above").hard_state.commit;
+        header.commit = self.groups.get(&group).expect("a laggard is known").hard_state.commit;
         let epoch = self.put(header, entry.data);
-        let Self { groups, references, .. } = self;
-        groups.get_mut(&group).expect("created above").moved(entry.index.0, epoch, references);
+        let (state, references) = self.state(group);
+        state.moved(entry.index.0, epoch, references);
         self.finish(group, header.sequence);
     }
 
     fn next_header(&mut self, group: GroupId, record: RecordType) -> RecordHeader {
-        let state = self.groups.entry(group).or_default();
-        RecordHeader::new(record, group, state.sequence.wrapping_add(1), state.home)
+        let (sequence, home) =
+            self.groups.get(&group).map_or((0, HomeEpoch(0)), |state| (state.sequence, state.home));
+        RecordHeader::new(record, group, sequence.wrapping_add(1), home)
+    }
+
+    /// The state of a group after its record was put, and not before: the record may have started a segment, and its
+    /// summaries tell what was before the record.
+    fn state(&mut self, group: GroupId) -> (&mut GroupState, &mut References) {
+        (self.groups.entry(group).or_default(), &mut self.references)
     }
 
     fn finish(&mut self, group: GroupId, sequence: u32) -> Position {
-        let state = self.groups.get_mut(&group).expect("created by next_header");
+        let state = self.groups.entry(group).or_default();
         state.sequence = sequence;
         if !state.touched {
             state.touched = true;
