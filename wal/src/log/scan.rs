@@ -250,8 +250,8 @@ impl<'a> Walk<'a> {
                     used = index + 1;
                 }
                 Err(damage) => {
-                    let durable = at < self.stable && !planted::is("torn-acknowledged-cut");
-                    if !durable && damage.is_none() {
+                    let torn = at >= self.stable && damage.is_none();
+                    if torn || planted::is("torn-acknowledged-cut") {
                         break;
                     }
                     let number = self.files[*file].file.number;

@@ -1,7 +1,8 @@
 use super::*;
-use crate::crash::{Plan, Workload, run};
+use crate::crash::{Plan, Workload, fail_nth, flip, run};
+use crate::disk::sim::{Fault, Faults, Pattern, Rule, SimDisk};
 use crate::disk::{Disk, block_on, direct::DirectDisk};
-use crate::{GroupId, LogId, LogIndex, Term};
+use crate::{GroupId, LogId, LogIndex, Mono, Term};
 
 fn entry(index: u64, data: &[u8]) -> EntryRef<'_> {
     EntryRef { index: LogIndex(index), term: Term(1), kind: 0, data }
@@ -55,5 +56,216 @@ fn crashes_at_every_operation_lose_nothing() {
         println!("{workload:?}: {report}");
         assert!(report.failures.is_empty(), "{workload:?}: {report}");
         assert!(report.points > 0);
+    }
+}
+
+/// D2: after an operation that failed, once or from then on, nothing is acknowledged that is not found.
+#[test]
+fn after_a_failed_operation_nothing_lost_is_acknowledged() {
+    for for_ever in [false, true] {
+        for workload in [Workload::Append, Workload::Recycle] {
+            let steps = if workload == Workload::Append { 60 } else { 250 };
+            let every = if workload == Workload::Append { 1 } else { 5 };
+            let report = fail_nth(&Plan { every, ..plan(workload, 1, steps) }, for_ever);
+            println!("{workload:?}: {report}");
+            assert!(report.failures.is_empty(), "{workload:?}, for ever {for_ever}: {report}");
+            assert!(report.injections > 10);
+        }
+    }
+}
+
+/// D3, D4: no flipped byte is served, and none makes acknowledged records disappear in silence.
+#[test]
+fn flipped_bytes_are_detected() {
+    let report = flip(&Plan { every: 601, ..plan(Workload::Append, 2, 60) });
+    println!("{report}");
+    assert!(report.failures.is_empty(), "{report}");
+    let report = flip(&Plan { every: 997, ..plan(Workload::Rewrite, 1, 400) });
+    println!("{report}");
+    assert!(report.failures.is_empty(), "{report}");
+    assert!(report.injections > 300, "{report}");
+}
+
+/// Two groups, each in a flush of its own, on a log that was idle before it went away.
+async fn two_groups(disk: &Disk) {
+    let (mut wal, _) = Wal::open(disk, LogId(0), Options::tiny()).await.unwrap();
+    for group in [1, 2] {
+        wal.append_entries(GroupId(group), LogIndex(0), &[entry(1, b"first"), entry(2, &[7; 5_000])]);
+        wal.append_hard_state(GroupId(group), HardState { term: Term(3), vote: 9, commit: LogIndex(1) });
+        wal.settle().await.unwrap();
+    }
+    wal.settle_and_mark().await.unwrap();
+}
+
+async fn reopened(disk: &Disk) -> (Wal, Recovered) {
+    Wal::open(disk, LogId(0), Options::tiny()).await.unwrap()
+}
+
+/// D3, D4: damage to acknowledged records is told with its place, for the group it concerns and no other, at every open
+/// until a person accepts it.
+#[test]
+fn damage_is_told_for_its_group_alone_until_it_is_accepted() {
+    let (disk, mut sim) = (Disk::new(), SimDisk::new(1, Faults::default()));
+    block_on(&disk, &mut sim, None, two_groups(&disk));
+    let mut image = sim.crashed(Pattern::Nothing, 0);
+    let before = {
+        let (disk, mut sim) = (Disk::new(), SimDisk::from_image(image.clone(), 1, Faults::default()));
+        block_on(&disk, &mut sim, None, reopened(&disk)).1
+    };
+    // The flush of group 1 has two blocks, that of group 2 begins at the third.
+    image.flip("log-0000/segment-00000000", 4096 + 700, 3);
+    for _ in 0..3 {
+        let (disk, mut sim) = (Disk::new(), SimDisk::from_image(image, 1, Faults::default()));
+        block_on(&disk, &mut sim, None, async {
+            let (mut wal, recovered) = reopened(&disk).await;
+            let lost = recovered.groups.get(&GroupId(1)).and_then(|group| group.lost.clone());
+            let damage = lost.or_else(|| recovered.damage.first().cloned()).unwrap();
+            assert_eq!((damage.file.as_str(), damage.offset), ("log-0000/segment-00000000", 4096 + 512));
+            assert_eq!(recovered.groups[&GroupId(2)], before.groups[&GroupId(2)]);
+            wal.append_hard_state(GroupId(2), before.groups[&GroupId(2)].hard_state);
+            wal.settle_and_mark().await.unwrap();
+        });
+        image = sim.crashed(Pattern::Nothing, 0);
+    }
+    let (disk, mut sim) = (Disk::new(), SimDisk::from_image(image, 1, Faults::default()));
+    block_on(&disk, &mut sim, None, async {
+        let (mut wal, _) = reopened(&disk).await;
+        wal.accept_loss(GroupId(1));
+        wal.accept_damage();
+        wal.append_entries(GroupId(1), LogIndex(0), &[entry(1, b"again")]);
+        wal.settle_and_mark().await.unwrap();
+        wal.close().await.unwrap();
+        let (_, recovered) = reopened(&disk).await;
+        assert_eq!(recovered.groups[&GroupId(1)].lost, None);
+        assert_eq!(recovered.groups[&GroupId(1)].entries[0].data, "again");
+    });
+}
+
+/// D4: what a marker vouches for is not taken for a torn tail when it vanishes whole.
+#[test]
+fn a_vanished_acknowledged_flush_is_damage() {
+    let (disk, mut sim) = (Disk::new(), SimDisk::new(1, Faults::default()));
+    block_on(&disk, &mut sim, None, two_groups(&disk));
+    let mut image = sim.crashed(Pattern::Nothing, 0);
+    image.damage("log-0000/segment-00000000", 2 * 4096, |bytes| bytes.fill(0), 2 * 4096);
+    let (disk, mut sim) = (Disk::new(), SimDisk::from_image(image, 1, Faults::default()));
+    let (_, recovered) = block_on(&disk, &mut sim, None, reopened(&disk));
+    assert_eq!(recovered.damage.len(), 1);
+    assert_eq!(recovered.damage[0].offset, 2 * 4096);
+    assert_eq!(recovered.groups[&GroupId(1)].lost, None);
+    assert_eq!(recovered.groups[&GroupId(1)].entries.len(), 2);
+}
+
+/// D6: a full disk makes the log unwritable; what is there stays; it is writable again when there is room.
+#[test]
+fn a_full_disk_is_told_and_recovered_from() {
+    let options = Options::tiny();
+    let head = 4096;
+    let faults = Faults { capacity_bytes: Some(2 * head + 3 * options.segment_bytes), ..Faults::default() };
+    let (disk, mut sim) = (Disk::new(), SimDisk::new(1, faults));
+    let (mut wal, _) = block_on(&disk, &mut sim, None, reopened(&disk));
+    let mut now = Mono(0);
+    let mut index = 0;
+    let mut turn = |wal: &mut Wal, sim: &mut SimDisk| {
+        now = now.plus_millis(5);
+        wal.flush(now, true);
+        crate::disk::Driver::drive(sim, &disk);
+        wal.poll(now).unwrap();
+    };
+    while wal.writable().is_ok() {
+        index += 1;
+        assert!(index < 1_000, "the disk never got full");
+        wal.append_entries(GroupId(1), LogIndex(index - 1), &[entry(index, &[1; 3_000])]);
+        turn(&mut wal, &mut sim);
+    }
+    assert_eq!(wal.writable(), Err(Unwritable::NoSpace));
+    for _ in 0..50 {
+        turn(&mut wal, &mut sim);
+    }
+    assert_eq!(wal.stable(), wal.appended(), "what was admitted became durable");
+    assert_eq!(wal.writable(), Err(Unwritable::NoSpace));
+    // Truncation alone makes room again.
+    wal.append_first(GroupId(1), LogIndex(index + 1), Term(1));
+    for _ in 0..500 {
+        turn(&mut wal, &mut sim);
+    }
+    assert_eq!(wal.writable(), Ok(()), "truncation made room");
+    while wal.writable().is_ok() {
+        index += 1;
+        wal.append_entries(GroupId(1), LogIndex(index - 1), &[entry(index, &[1; 3_000])]);
+        turn(&mut wal, &mut sim);
+    }
+    sim.set_capacity(None);
+    for _ in 0..500 {
+        turn(&mut wal, &mut sim);
+    }
+    assert_eq!(wal.writable(), Ok(()), "space returned");
+    assert!(wal.poisoned().is_none());
+}
+
+/// D2: a failed write is final: the log says why, and no later position becomes stable.
+#[test]
+fn a_failed_write_poisons_the_log() {
+    let (disk, mut sim) = (Disk::new(), SimDisk::new(1, Faults::default()));
+    let (mut wal, _) = block_on(&disk, &mut sim, None, reopened(&disk));
+    let fault = Fault::Error(libc::EIO);
+    let rule = Rule { kind: None, path_part: "segment".into(), nth: 1, for_ever: false, fault };
+    sim.set_faults(Faults { rules: vec![rule], ..Faults::default() });
+    for index in 1..4 {
+        wal.append_entries(GroupId(1), LogIndex(0), &[entry(index, b"x")]);
+        block_on(&disk, &mut sim, None, wal.settle()).unwrap_err();
+    }
+    assert_eq!(wal.stable(), Position(0));
+    assert_eq!(wal.writable(), Err(Unwritable::Poisoned));
+    let poison = wal.poll(Mono(0)).unwrap_err();
+    assert!(poison.to_string().contains("write of log-0000/segment-"), "{poison}");
+}
+
+/// A flush goes at once when nothing is in flight; more wait for company, up to the configured number of flights.
+#[test]
+fn flushes_batch_and_overlap() {
+    let (disk, mut sim) = (Disk::new(), SimDisk::new(1, Faults::default()));
+    let (mut wal, _) = block_on(&disk, &mut sim, None, reopened(&disk));
+    let append = |wal: &mut Wal, index, micros, idle| {
+        wal.append_entries(GroupId(1), LogIndex(0), &[entry(index, b"x")]);
+        wal.flush(Mono(0).plus_micros(micros), idle);
+        wal.metrics().flushes
+    };
+    assert_eq!(append(&mut wal, 1, 10_000, true), 1, "idle: at once");
+    assert_eq!(append(&mut wal, 2, 10_001, true), 1, "one in flight: wait for company");
+    assert_eq!(wal.next_deadline(), Some(Mono(0).plus_micros(10_021)));
+    assert_eq!(append(&mut wal, 3, 10_021, true), 2, "the wait is over: overlap");
+    for index in 4..40 {
+        append(&mut wal, index, 10_000 + index * 30, true);
+    }
+    assert_eq!(wal.metrics().flushes, 4, "no more than the flights allowed");
+    assert_eq!(wal.metrics().flushes_overlapped, 3);
+    wal.check();
+}
+
+/// Each planted bug is caught by the checks above, at seeds at which they find nothing without it.
+#[cfg(feature = "planted")]
+#[test]
+fn every_planted_bug_is_caught() {
+    let crashes = |workload, steps, every| move || run(&Plan { every, ..plan(workload, 3, steps) });
+    let failures = || fail_nth(&Plan { every: 1, ..plan(Workload::Append, 4, 60) }, false);
+    let flips = || flip(&Plan { every: 601, ..plan(Workload::Append, 2, 60) });
+    let checks: [(&str, &dyn Fn() -> crate::crash::Report); 7] = [
+        ("acknowledge-before-sync", &crashes(Workload::Append, 80, 1)),
+        ("ignored-sync-error", &failures),
+        ("retry-failed-sync", &failures),
+        ("lost-directory-sync", &crashes(Workload::Recycle, 300, 4)),
+        ("checksum-without-position", &crashes(Workload::Recycle, 500, 4)),
+        ("cut-record-comes-back", &crashes(Workload::Append, 80, 1)),
+        ("torn-acknowledged-cut", &flips),
+    ];
+    for (bug, check) in checks {
+        crate::planted::plant(bug);
+        let planted = check();
+        crate::planted::plant("");
+        let clean = check();
+        println!("{bug}: {} failures, the first: {:?}", planted.failures.len(), planted.failures.first());
+        assert!(!planted.failures.is_empty(), "{bug} was not caught");
+        assert!(clean.failures.is_empty(), "without {bug}: {clean}");
     }
 }
