@@ -64,14 +64,39 @@ fn fold(name: &[u8]) -> Option<u128> {
     if name.len() > NAME_BYTES_MAX {
         return None;
     }
-    let mut bytes = [0; NAME_BYTES_MAX + 1];
-    bytes[..name.len()].copy_from_slice(name);
-    Some(folded(bytes, name.len()))
+    Some(folded(packed(name), name.len()))
 }
 
-const fn folded(bytes: [u8; NAME_BYTES_MAX + 1], len: usize) -> u128 {
+/// The bytes as a little-endian integer. Loads that overlap: a copy of any length would be a call.
+#[inline]
+fn packed(name: &[u8]) -> u128 {
+    let len = name.len();
+    match len {
+        0 => 0,
+        1..=3 => {
+            let (middle, last) = (len / 2, len - 1);
+            u128::from(name[0])
+                | u128::from(name[middle]) << (8 * middle)
+                | u128::from(name[last]) << (8 * last)
+        }
+        4..=7 => {
+            let (low, high) = (name.first_chunk::<4>(), name.last_chunk::<4>());
+            let [low, high] =
+                [low, high].map(|four| u128::from(u32::from_le_bytes(*four.expect("four bytes"))));
+            low | high << (8 * (len - 4))
+        }
+        _ => {
+            let (low, high) = (name.first_chunk::<8>(), name.last_chunk::<8>());
+            let [low, high] =
+                [low, high].map(|eight| u128::from(u64::from_le_bytes(*eight.expect("eight bytes"))));
+            low | high << (8 * (len - 8))
+        }
+    }
+}
+
+const fn folded(packed: u128, len: usize) -> u128 {
     const SMALL: u128 = u128::from_le_bytes([0x20; NAME_BYTES_MAX + 1]);
-    (u128::from_le_bytes(bytes) | SMALL) ^ (len as u128) << 120
+    (packed | SMALL) ^ (len as u128) << 120
 }
 
 const fn fold_const(name: &[u8]) -> u128 {
@@ -83,7 +108,7 @@ const fn fold_const(name: &[u8]) -> u128 {
         bytes[at] = name[at];
         at += 1;
     }
-    folded(bytes, name.len())
+    folded(u128::from_le_bytes(bytes), name.len())
 }
 
 const fn place(folded: u128, multiplier: u64) -> usize {
@@ -142,6 +167,15 @@ static INDEX: [u8; PLACES] = {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn overlapping_loads_lose_no_byte() {
+        let bytes: Vec<u8> = (1..=NAME_BYTES_MAX as u8).map(|n| n.wrapping_mul(37)).collect();
+        for len in 0..=NAME_BYTES_MAX {
+            let plain = bytes[..len].iter().rev().fold(0u128, |packed, byte| packed << 8 | u128::from(*byte));
+            assert_eq!(packed(&bytes[..len]), plain, "{len}");
+        }
+    }
 
     #[test]
     fn every_name_is_found_in_any_case_and_nothing_else_is() {

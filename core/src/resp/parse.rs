@@ -211,19 +211,29 @@ fn argument_count(count: Option<i64>, limits: &Limits) -> Result<usize, Protocol
 /// The length of the bulk whose header stands at `at`, and where its bytes start.
 #[inline]
 fn bulk_start(bytes: &[u8], at: usize, limits: &Limits) -> Result<Option<(usize, usize)>, ProtocolError> {
-    debug_assert!(limits.bulk_bytes_max >= 99, "the fast path knows no bound");
-    // Nearly every header is `$d\r\n` or `$dd\r\n`.
-    if let Some([b'$', first, second, third, _]) = bytes.get(at..at + 5) {
-        let first = first.wrapping_sub(b'0');
+    debug_assert!(limits.bulk_bytes_max >= 999, "the fast path knows no bound");
+    // Nearly every header is `$d\r\n`, `$dd\r\n` or `$ddd\r\n`.
+    if let Some([b'$', first, second, third, fourth, _]) = bytes.get(at..at + 6) {
+        let (first, tens, ones) = (digit(*first), digit(*second), digit(*third));
         if first < 10 && *second == b'\r' {
-            return Ok(Some((first as usize, at + 4)));
+            return Ok(Some((first, at + 4)));
         }
-        let tens = second.wrapping_sub(b'0');
-        if first < 10 && first > 0 && tens < 10 && *third == b'\r' {
-            return Ok(Some((first as usize * 10 + tens as usize, at + 5)));
+        // From two digits on the first is no zero.
+        if first.wrapping_sub(1) < 9 && tens < 10 {
+            if *third == b'\r' {
+                return Ok(Some((first * 10 + tens, at + 5)));
+            }
+            if ones < 10 && *fourth == b'\r' {
+                return Ok(Some((first * 100 + tens * 10 + ones, at + 6)));
+            }
         }
     }
     bulk_start_slow(bytes, at, limits)
+}
+
+/// The value of a digit; 10 or more for any other byte.
+fn digit(byte: u8) -> usize {
+    byte.wrapping_sub(b'0') as usize
 }
 
 fn bulk_start_slow(
