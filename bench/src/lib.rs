@@ -9,3 +9,4 @@
 
 pub mod echo;
 pub mod load;
+pub mod log;

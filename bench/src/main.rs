@@ -1,7 +1,7 @@
 //! `pinion-bench`: loads a server and measures.
 
 use clap::{Parser, Subcommand};
-use pinion_bench::{echo, load};
+use pinion_bench::{echo, load, log};
 
 #[derive(Parser)]
 #[command(version, about = "Loads a server and measures")]
@@ -16,6 +16,10 @@ enum Command {
     Load(load::Options),
     /// Serves an echo on the host of production, until killed
     Echo(echo::Options),
+    /// Appends to a log: each group its next entry when the one before is stable
+    Log(log::Options),
+    /// Opens the log of an earlier run and tells how fast it was read
+    LogRecovery(log::RecoveryOptions),
 }
 
 fn main() -> std::process::ExitCode {
@@ -24,6 +28,8 @@ fn main() -> std::process::ExitCode {
             load::run(&options).map(|report| println!("{report}")).map_err(|e| e.to_string())
         }
         Command::Echo(options) => echo::run(&options),
+        Command::Log(options) => log::run(&options),
+        Command::LogRecovery(options) => log::recover(&options),
     };
     match outcome {
         Ok(()) => std::process::ExitCode::SUCCESS,
