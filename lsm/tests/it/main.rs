@@ -1,6 +1,7 @@
 //! The crate from outside.
 
 mod crash;
+mod disk;
 mod memory;
 mod planted;
 mod rows;

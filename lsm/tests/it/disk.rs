@@ -1,0 +1,403 @@
+//! Full disks, poison, damage under reads, pins, removal, and the real disk.
+
+use std::cell::Cell as StdCell;
+use std::future::Future;
+use std::rc::Rc;
+
+use pinion_lsm::{
+    Boundary, Cache, Cell, Compression, Engine, Flaw, Get, KeyRange, OpenError, Options, OwnedCell,
+    ReadError, Timestamp, Tree, TreeId,
+};
+use pinion_wal::disk::direct::DirectDisk;
+use pinion_wal::disk::sim::{Fault, Faults, Image, Pattern, SimDisk};
+use pinion_wal::disk::{Cause, Disk, Driver, OpKind, block_on};
+use pinion_wal::task::Tasks;
+use pinion_wal::{LogIndex, Mono, Ticks};
+
+const TREE: TreeId = TreeId(16);
+
+struct Still(StdCell<u64>);
+
+impl Ticks for Still {
+    fn now(&self) -> u64 {
+        self.0.get()
+    }
+
+    fn per_micro(&self) -> u64 {
+        1
+    }
+}
+
+/// An engine and what drives it.
+struct World<D> {
+    disk: Disk,
+    driver: D,
+    tasks: Tasks,
+    engine: Engine,
+    now: u64,
+}
+
+impl<D: Driver> World<D> {
+    fn new(driver: D) -> Self {
+        let options = Options {
+            block_bytes: 512,
+            table_bytes: 8 << 10,
+            level0_tables_compact: 3,
+            compression: Compression::None,
+            ..Options::default()
+        };
+        let disk = Disk::new();
+        let tasks = Tasks::new(Rc::new(Still(StdCell::new(0))));
+        let engine = Engine::new(disk.clone(), tasks.spawner(), Cache::new(4 << 20), options);
+        Self { disk, driver, tasks, engine, now: 0 }
+    }
+
+    fn wait<T>(&mut self, future: impl Future<Output = T>) -> T {
+        block_on(&self.disk, &mut self.driver, Some(&mut self.tasks), future)
+    }
+
+    fn open(&mut self) -> Result<(Tree, Boundary), OpenError> {
+        let engine = self.engine.clone();
+        self.wait(async move { engine.open_tree(TREE).await })
+    }
+
+    /// Runs background work for some steps of a second.
+    fn run(&mut self) {
+        for _ in 0..20 {
+            self.tasks.run_all();
+            while self.driver.drive(&self.disk) > 0 {
+                self.tasks.run_all();
+            }
+            self.now += 1_000;
+            self.engine.tick(Mono(0).plus_millis(self.now));
+        }
+    }
+
+    fn get(&mut self, tree: &Tree, key: &[u8], at: u64) -> Result<Option<OwnedCell>, ReadError> {
+        match tree.get(key, Tree::hash(key), Timestamp(at), |_, cell| cell.to_owned()) {
+            Get::Found(cell) => Ok(Some(cell)),
+            Get::Absent => Ok(None),
+            Get::OnDisk(probe) => {
+                let tree = tree.clone();
+                Ok(self.wait(async move { tree.read(probe).await })?.map(|(_, cell)| cell))
+            }
+        }
+    }
+}
+
+fn sim(faults: Faults) -> World<SimDisk> {
+    World::new(SimDisk::new(1, faults))
+}
+
+fn key(number: u64) -> [u8; 8] {
+    pinion_lsm::hash_of(&number.to_le_bytes()).to_be_bytes()
+}
+
+fn value(number: u64, at: u64) -> Vec<u8> {
+    format!("value of {number:06} at {at:06}").into_bytes()
+}
+
+fn fill(tree: &Tree, at: u64, index: u64) {
+    for number in 0..200 {
+        let key = key(number);
+        tree.put(&key, Tree::hash(&key), Timestamp(at), Cell::Inline(&value(number, at)));
+    }
+    tree.seal(Boundary { index: LogIndex(index), ..Boundary::default() });
+}
+
+fn expected(number: u64, at: u64) -> Option<OwnedCell> {
+    Some(Cell::Inline(&value(number, at)).to_owned())
+}
+
+/// D6: a full disk delays the flush and nothing else; it goes on when space returns.
+#[test]
+fn a_full_disk_is_waited_for() {
+    let mut world = sim(Faults { capacity_bytes: Some(16 << 10), ..Faults::default() });
+    let (tree, _) = world.open().unwrap();
+    fill(&tree, 1, 1);
+    world.run();
+    assert_eq!(tree.metrics().trouble.map(|error| error.cause), Some(Cause::NoSpace));
+    assert!(tree.metrics().work.abandoned > 1 && world.engine.poisoned().is_none());
+    assert_eq!((tree.flushed().index, tree.metrics().sealed), (LogIndex(0), 1));
+    assert_eq!(world.get(&tree, &key(7), 9), Ok(expected(7, 1)));
+    world.driver.set_capacity(None);
+    world.run();
+    assert_eq!((tree.flushed().index, tree.metrics().trouble), (LogIndex(1), None));
+    assert_eq!(world.get(&tree, &key(7), 9), Ok(expected(7, 1)));
+}
+
+/// D6: an edit that does not fit waits too, and goes to a new manifest: what the old one's end holds is unknown.
+#[test]
+fn an_edit_that_does_not_fit_goes_to_a_new_manifest() {
+    let mut faults = Faults::default();
+    faults.rules.push(pinion_wal::disk::sim::Rule {
+        kind: Some(OpKind::Write),
+        path_part: "MANIFEST-".to_owned(),
+        nth: 2,
+        for_ever: false,
+        fault: Fault::NoSpace,
+    });
+    let mut world = sim(faults);
+    let (tree, _) = world.open().unwrap();
+    fill(&tree, 1, 1);
+    world.run();
+    assert_eq!((tree.flushed().index, tree.metrics().work.rollovers), (LogIndex(1), 1));
+    let mut world =
+        World::new(SimDisk::from_image(world.driver.crashed(Pattern::Nothing, 1), 2, Faults::default()));
+    let (tree, boundary) = world.open().unwrap();
+    assert_eq!(boundary.index, LogIndex(1));
+    assert_eq!(world.get(&tree, &key(7), 9), Ok(expected(7, 1)));
+}
+
+/// D2: a failed write of a manifest, or a failed sync of a directory, is never retried: the engine stops.
+#[test]
+fn a_failed_edit_poisons_the_engine() {
+    for (kind, part, nth) in [(OpKind::Write, "MANIFEST-", 2), (OpKind::Write, "MANIFEST-", 3)] {
+        let mut faults = Faults::default();
+        let path_part = part.to_owned();
+        let fault = Fault::Error(5);
+        faults.rules.push(pinion_wal::disk::sim::Rule {
+            kind: Some(kind),
+            path_part,
+            nth,
+            for_ever: false,
+            fault,
+        });
+        let mut world = sim(faults);
+        let (tree, _) = world.open().unwrap();
+        for index in 1..4 {
+            fill(&tree, index, index);
+            world.run();
+        }
+        let poison = world.engine.poisoned().expect("poisoned");
+        assert_eq!((poison.tree, poison.cause.cause), (TREE, Cause::Os(5)));
+        assert_eq!(tree.flushed().index, LogIndex(nth - 2), "nothing after it");
+        assert!(poison.to_string().contains("restart"), "{poison}");
+        assert_eq!(world.get(&tree, &key(7), 9), Ok(expected(7, 3)), "reads go on");
+        let engine = world.engine.clone();
+        let refused = world.wait(async move { engine.open_tree(TreeId(17)).await.err() });
+        assert!(matches!(refused, Some(OpenError::Poisoned(_))));
+    }
+}
+
+/// A failed output is abandoned whole and built again under a new number.
+#[test]
+fn a_failed_flush_starts_over() {
+    for (kind, part) in [(OpKind::Write, ".table"), (OpKind::Sync, ".table"), (OpKind::Open, ".table")] {
+        let mut faults = Faults::default();
+        let (path_part, fault) = (part.to_owned(), Fault::Error(5));
+        faults.rules.push(pinion_wal::disk::sim::Rule {
+            kind: Some(kind),
+            path_part,
+            nth: 1,
+            for_ever: false,
+            fault,
+        });
+        let mut world = sim(faults);
+        let (tree, _) = world.open().unwrap();
+        fill(&tree, 1, 1);
+        world.run();
+        assert_eq!((tree.flushed().index, tree.metrics().work.abandoned), (LogIndex(1), 1));
+        let tables = world.driver.image().paths().iter().filter(|(path, _)| path.ends_with(".table")).count();
+        assert_eq!(tables, 1, "the failed one is gone");
+    }
+}
+
+fn table_path(image: &Image) -> (String, u64) {
+    image.paths().into_iter().find(|(path, _)| path.ends_with(".table")).expect("a table")
+}
+
+/// A tree with one table of uncompressed blocks of equal size.
+fn flushed() -> Image {
+    let mut world = sim(Faults::default());
+    let (tree, _) = world.open().unwrap();
+    fill(&tree, 1, 1);
+    world.run();
+    assert_eq!(tree.metrics().level_tables[0], 1);
+    world.driver.crashed(Pattern::Nothing, 1)
+}
+
+/// The first data block: its envelope says how long it is.
+fn first_block_bytes(image: &Image, path: &str) -> usize {
+    let bytes = image.contents(path).unwrap();
+    24 + u32::from_le_bytes(bytes[4..8].try_into().unwrap()) as usize
+}
+
+/// Exchanges the first two data blocks of the table; every key must still be right or an error.
+fn reads_of_exchanged_blocks() -> Result<u32, String> {
+    let mut image = flushed();
+    let (path, bytes) = table_path(&image);
+    let block = first_block_bytes(&image, &path);
+    let whole = usize::try_from(bytes).unwrap();
+    image.damage(
+        &path,
+        0,
+        |bytes| {
+            let (first, second) = bytes[..2 * block].split_at_mut(block);
+            first.swap_with_slice(second);
+        },
+        whole,
+    );
+    let mut world = World::new(SimDisk::from_image(image, 1, Faults::default()));
+    let (tree, _) = world.open().map_err(|error| error.to_string())?;
+    let mut refused = 0;
+    for number in 0..200 {
+        match world.get(&tree, &key(number), 9) {
+            Ok(found) if found == expected(number, 1) => {}
+            Ok(found) => return Err(format!("key {number}: {found:?}")),
+            Err(ReadError::Corruption(corruption)) => {
+                assert_eq!((corruption.file.as_str(), corruption.what), (path.as_str(), Flaw::Checksum));
+                refused += 1;
+            }
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+    Ok(refused)
+}
+
+/// D3: a valid block at another block's place is damage; other keys are served.
+#[test]
+fn exchanged_blocks_are_refused_and_others_are_served() {
+    let refused = reads_of_exchanged_blocks().unwrap();
+    assert!((2..50).contains(&refused), "{refused} of 200 keys");
+}
+
+/// D3: and a checksum without its position would serve them.
+#[test]
+fn a_checksum_without_position_is_caught() {
+    pinion_wal::planted::plant("block-checksum-without-position");
+    let found = reads_of_exchanged_blocks();
+    pinion_wal::planted::plant("");
+    assert!(found.is_err_and(|what| what.starts_with("key ")), "wrong answers");
+}
+
+/// D3: damage stops the reads that need it, the compaction of its table, and nothing else.
+#[test]
+fn damage_is_an_error_of_the_read_and_left_alone() {
+    let mut image = flushed();
+    let (path, _) = table_path(&image);
+    image.flip(&path, 100, 3);
+    let mut world = World::new(SimDisk::from_image(image, 1, Faults::default()));
+    let (tree, _) = world.open().unwrap();
+    let errors = (0..200).filter(|&number| world.get(&tree, &key(number), 9).is_err()).count();
+    assert!((1..30).contains(&errors), "{errors} of 200 keys");
+    assert_eq!(tree.metrics().damaged_tables, 1);
+    let mut cursor = tree.cursor(KeyRange::default(), Timestamp(9));
+    let walk = world.wait(async move { cursor.next().await.map(|row| row.is_some()) });
+    assert!(matches!(walk, Err(ReadError::Corruption(_))));
+    let verifying = tree.clone();
+    assert!(world.wait(async move { verifying.verify().await }).is_err());
+    for index in 2..8 {
+        fill(&tree, index, index);
+        world.run();
+    }
+    assert_eq!(tree.flushed().index, LogIndex(7), "flushes go on");
+    assert!(world.engine.poisoned().is_none());
+    assert_eq!(world.get(&tree, &key(7), 7), Ok(expected(7, 7)));
+}
+
+/// Files stay while a cursor or a probe holds them, and go with the last holder.
+#[test]
+fn readers_pin_the_tables_they_began_with() {
+    let mut world = sim(Faults::default());
+    let (tree, _) = world.open().unwrap();
+    fill(&tree, 1, 1);
+    world.run();
+    let first = table_path(world.driver.image()).0;
+    let mut cursor = tree.cursor(KeyRange::default(), Timestamp(1));
+    let probe = match tree.get(&key(7), Tree::hash(&key(7)), Timestamp(1), |_, _| ()) {
+        Get::OnDisk(probe) => probe,
+        other => panic!("{other:?}"),
+    };
+    for index in 2..8 {
+        fill(&tree, index, index);
+        tree.set_safe_point(Timestamp(index));
+        world.run();
+    }
+    assert!(tree.metrics().work.compactions > 0);
+    let exists = |world: &World<SimDisk>| world.driver.image().contents(&first).is_some();
+    assert!(exists(&world), "pinned");
+    let reading = tree.clone();
+    let found = world.wait(async move { reading.read(probe).await }).unwrap();
+    assert_eq!(found.map(|(_, cell)| cell), expected(7, 1));
+    let rows = world.wait(async {
+        let mut rows = 0;
+        while let Some(row) = cursor.next().await.unwrap() {
+            assert_eq!(row.at, Timestamp(1));
+            rows += 1;
+        }
+        rows
+    });
+    assert_eq!(rows, 200);
+    drop(cursor);
+    world.run();
+    assert!(!exists(&world), "removed with its last reader");
+}
+
+/// D5: a dropped tree does not come back, and an interrupted removal is finished later.
+#[test]
+fn a_dropped_tree_is_gone() {
+    let mut world = sim(Faults::default());
+    let (tree, _) = world.open().unwrap();
+    fill(&tree, 1, 1);
+    world.run();
+    let engine = world.engine.clone();
+    let refused = world.wait(async move { engine.drop_tree(TREE).await });
+    assert_eq!(refused, Err(OpenError::AlreadyOpen(TREE)));
+    drop(tree);
+    let before = world.driver.image().clone();
+    let mut point = 0;
+    loop {
+        let mut again = World::new(SimDisk::from_image(before.clone(), 1, Faults::default()));
+        again.driver.halt_after(Some(point));
+        let engine = again.engine.clone();
+        let dropping = async move { engine.drop_tree(TREE).await };
+        let done = pinion_wal::disk::run_until(&again.disk, &mut again.driver, None, dropping);
+        for pattern in pinion_wal::disk::sim::PATTERNS {
+            let image = again.driver.crashed(pattern, point);
+            let mut after = World::new(SimDisk::from_image(image, 1, Faults::default()));
+            let engine = after.engine.clone();
+            let trees = after.wait(async move {
+                engine.remove_leftovers().await.unwrap();
+                engine.list_trees().await.unwrap()
+            });
+            assert!(trees.is_empty() || trees == [TREE] && done.is_err());
+            if trees == [TREE] {
+                let (tree, boundary) = after.open().unwrap();
+                assert_eq!(boundary.index, LogIndex(1));
+                assert_eq!(after.get(&tree, &key(7), 9), Ok(expected(7, 1)));
+            } else {
+                assert!(after.driver.image().paths().is_empty());
+            }
+        }
+        if done.is_ok() {
+            break;
+        }
+        point += 1;
+    }
+    assert!(point > 5, "{point} points");
+}
+
+/// The same on the real disk.
+#[test]
+fn a_real_disk_holds_rows() {
+    let dir = std::env::temp_dir().join(format!("pinion-lsm-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    for round in 0..3u64 {
+        let mut world = World::new(DirectDisk::new(&dir).unwrap());
+        let (tree, boundary) = world.open().unwrap();
+        assert_eq!(boundary.index, LogIndex(round * 5));
+        for index in boundary.index.0 + 1..=boundary.index.0 + 5 {
+            if index > 1 {
+                assert_eq!(world.get(&tree, &key(7), index), Ok(expected(7, index - 1)));
+            }
+            fill(&tree, index, index);
+            world.run();
+        }
+        let verifying = tree.clone();
+        assert_eq!(world.wait(async move { verifying.verify().await }), Ok(()));
+        drop(tree);
+        world.run();
+    }
+    std::fs::remove_dir_all(&dir).unwrap();
+}
