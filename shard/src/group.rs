@@ -105,7 +105,7 @@ impl Group {
             pending_bytes: 0,
             proposed_bytes: 0,
             own_entry: None,
-            last_place: Place::Refused,
+            last_place: Place::Refused { before: None },
             last_stamp,
             last_time_ms,
             served: Timestamp::ZERO,
@@ -238,9 +238,10 @@ impl Group {
         let range = RangeId(u64::from(self.id.0));
         for pending in self.pending.iter_mut().take(batches) {
             pending.batch.stamp(&Stamp { base: next, time_ms, range, range_version: 1 });
-            self.last_place = Place::Entry { index, base: next };
+            let count = u64::from(pending.batch.count());
+            self.last_place = Place::Entry { index, base: next, last: Timestamp(next.0 + count - 1) };
             self.waiting.place(pending.number, self.last_place);
-            next = next.plus(u64::from(pending.batch.count()));
+            next = next.plus(count);
         }
         self.written = true;
         let entry = self.concatenate(batches, bytes);
@@ -296,8 +297,8 @@ impl Group {
             let Some(Pending { number, batch, .. }) = self.pending.pop_front() else { return };
             self.pending_bytes -= batch.as_bytes().len();
             refuse(&batch, error, out);
-            self.last_place = Place::Refused;
-            self.waiting.place(number, Place::Refused);
+            self.last_place = self.last_place.refused_after();
+            self.waiting.place(number, self.last_place);
         }
     }
 

@@ -30,10 +30,39 @@ pub(crate) struct BatchNumber(pub u64);
 /// Where a batch went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// Into this entry, with this base timestamp.
-    Entry { index: LogIndex, base: Timestamp },
+    /// Into this entry, with these timestamps.
+    Entry {
+        /// The entry.
+        index: LogIndex,
+        /// Of its first command.
+        base: Timestamp,
+        /// Of its last command.
+        last: Timestamp,
+    },
     /// Nowhere: it was refused.
-    Refused,
+    Refused {
+        /// The entry of the batch before it, and the timestamp of its last command; `None` when there was none.
+        before: Option<(LogIndex, Timestamp)>,
+    },
+}
+
+impl Place {
+    /// The place of a batch that is refused after one that went here.
+    pub const fn refused_after(self) -> Self {
+        match self {
+            Self::Entry { index, last, .. } => Self::Refused { before: Some((index, last)) },
+            Self::Refused { .. } => self,
+        }
+    }
+
+    /// The entry to wait for, and the timestamp to read at: nothing that was submitted later is seen.
+    fn read_at(self, position: Option<u32>) -> Option<(LogIndex, Timestamp)> {
+        match (self, position) {
+            (Self::Entry { index, base, .. }, Some(n)) => Some((index, Timestamp(base.0 + u64::from(n) - 1))),
+            (Self::Entry { index, last, .. }, None) => Some((index, last)),
+            (Self::Refused { before }, _) => before,
+        }
+    }
 }
 
 /// A read whose time has come.
@@ -115,13 +144,11 @@ impl WaitingReads {
     /// Takes the first read if everything it waits for is applied.
     pub fn next_due(&mut self, applied: LogIndex) -> Option<Due<'_>> {
         let first = self.queue.front()?;
-        let at = match first.placed {
-            Some(Place::Entry { index, .. }) if index > applied => return None,
-            Some(Place::Entry { base, .. }) => first.position.map(|n| Timestamp(base.0 + u64::from(n) - 1)),
-            Some(Place::Refused) => None,
-            None => return None,
-        };
-        Some(self.take_first(at))
+        let at = first.placed?.read_at(first.position);
+        if at.is_some_and(|(index, _)| index > applied) {
+            return None;
+        }
+        Some(self.take_first(at.map(|(_, at)| at)))
     }
 
     /// Takes the first read if it came before `limit`.
@@ -185,7 +212,12 @@ mod tests {
     #[test]
     fn reads_wait_for_their_batch_and_see_what_stands_before_them_in_it() {
         let mut reads = WaitingReads::default();
-        let third = Place::Entry { index: LogIndex(6), base: Timestamp(500) };
+        let entry = |index, base| Place::Entry {
+            index: LogIndex(index),
+            base: Timestamp(base),
+            last: Timestamp(base + 9),
+        };
+        let third = entry(6, 500);
         push(&mut reads, 0, 3, Some(1), Some(third));
         push(&mut reads, 1, 4, Some(2), None);
         push(&mut reads, 2, 5, None, None);
@@ -193,16 +225,17 @@ mod tests {
         assert_eq!(due(&mut reads, 5), None, "not applied yet");
         assert_eq!(due(&mut reads, 100), Some((0, Some(500))));
         assert_eq!(due(&mut reads, 100), None, "not proposed yet");
-        reads.place(BatchNumber(4), Place::Entry { index: LogIndex(7), base: Timestamp(1_000) });
-        reads.place(BatchNumber(5), Place::Entry { index: LogIndex(8), base: Timestamp(2_000) });
+        reads.place(BatchNumber(4), entry(7, 1_000));
+        reads.place(BatchNumber(5), entry(8, 2_000));
         assert_eq!(due(&mut reads, 6), None, "not applied yet");
         assert_eq!(due(&mut reads, 7), Some((1, Some(1_001))));
         reads.tidy();
         assert_eq!(due(&mut reads, 7), None);
-        assert_eq!(due(&mut reads, 8), Some((2, None)));
+        assert_eq!(due(&mut reads, 8), Some((2, Some(2_009))), "what is submitted later is not seen");
         assert_eq!(due(&mut reads, 9), None, "its batch is still open");
-        reads.place(BatchNumber(6), Place::Refused);
-        assert_eq!(due(&mut reads, 9), Some((3, None)), "a refused batch is waited for no more");
+        reads.place(BatchNumber(6), entry(9, 3_000).refused_after());
+        assert_eq!(due(&mut reads, 8), None, "what stands before a refused batch is waited for");
+        assert_eq!(due(&mut reads, 9), Some((3, Some(3_009))), "a refused batch is waited for no more");
         reads.tidy();
         assert!(reads.is_empty() && reads.bytes() == 0);
     }
@@ -210,8 +243,8 @@ mod tests {
     #[test]
     fn overdue_reads_are_given_up_in_order() {
         let mut reads = WaitingReads::default();
-        push(&mut reads, 1, 0, None, Some(Place::Refused));
-        push(&mut reads, 2, 0, None, Some(Place::Refused));
+        push(&mut reads, 1, 0, None, Some(Place::Refused { before: None }));
+        push(&mut reads, 2, 0, None, Some(Place::Refused { before: None }));
         assert_eq!(reads.next_overdue(Mono(2)), Some(to(1)));
         assert_eq!(reads.next_overdue(Mono(2)), None);
         assert_eq!(due(&mut reads, 0), Some((2, None)));
