@@ -1,13 +1,14 @@
 //! The turn: everything that happened since the last one, as a batch.
 //!
 //! ```text
+//! 0 disk                   what completed is applied and answered
 //! 1 messages of siblings   requests are carried out, replies delivered
 //! 2 parse                  every receive buffer whole; writes into the batch of their group, reads recorded
 //! 3 reads                  of this core, prefetched in windows
 //! 4 batches                to the groups of this core; one message to every other owner
-//! 5 groups                 completions, log, Raft, apply
+//! 5 groups                 what was submitted is proposed and logged
 //! 6 replies                in order per connection, one send each; one message to every asking core
-//! 7 tasks                  raft > client > apply before 5 and after it, background last, each under a budget
+//! 7 tasks                  raft > client > apply in 0 and after 5, background last, each under a budget
 //! 8 deadline
 //! ```
 //!
@@ -41,7 +42,7 @@ mod settle;
 
 use std::rc::Rc;
 
-use pinion_shard::CoreId;
+use pinion_shard::{CoreId, Groups};
 use pinion_wal::task::{Class, Tasks};
 use pinion_wal::{Mono, Ticks};
 
@@ -113,6 +114,15 @@ pub struct Core<O> {
     quiet_cores: u16,
 }
 
+impl Core<Groups> {
+    /// A core over the opened groups of a node.
+    #[must_use]
+    pub fn over(settings: Rc<Settings>, groups: Groups, tasks: Tasks, ticks: Rc<dyn Ticks>) -> Self {
+        let routes = Routes::of(groups.layout());
+        Self::new(settings, routes, groups, tasks, ticks)
+    }
+}
+
 impl<O: Owner> Core<O> {
     /// A core over its opened groups. `tasks` are those that the groups spawn into.
     #[must_use]
@@ -147,7 +157,7 @@ impl<O: Owner> Core<O> {
         }
     }
 
-    /// The groups.
+    /// The groups, for tests and tools.
     #[must_use]
     pub const fn owner(&self) -> &O {
         &self.owner
@@ -228,9 +238,17 @@ impl<O: Owner> Core<O> {
         self.carry_out_own(parsed);
     }
 
+    /// Phase 0: what the disk has completed since the last turn.
+    fn begin_groups(&mut self) {
+        let begun = self.ticks.now();
+        self.tasks.run(Class::Apply, TASK_MICROS);
+        self.owner.begin(self.now, &mut self.desk);
+        let ended = self.ticks.now();
+        self.desk.mark_answered(begun, ended);
+    }
+
     /// Phase 5, with the tasks that it waits for and those that it spawned.
     fn run_groups(&mut self) -> bool {
-        let _ = self.tasks.run(Class::Apply, TASK_MICROS);
         let begun = self.ticks.now();
         self.owner.turn(self.now, &mut self.desk);
         let ended = self.ticks.now();
@@ -269,7 +287,7 @@ impl<O: Owner> Core<O> {
         }
         // Siblings that are not quiet may still ask something of this core's groups.
         let over = self.quiet && self.quiet_cores == self.settings.cores;
-        if (over && self.owner.stop()) || late {
+        if (over && self.owner.is_idle()) || late {
             outbox.finish(Exit::Stopped);
         }
     }
@@ -293,6 +311,7 @@ impl<O: Owner> Machine for Core<O> {
         self.begun_ticks = begun;
         self.desk.counters.turns += 1;
         let busy = !inbox.is_empty();
+        self.begin_groups();
         self.take_in(inbox, outbox);
         let taken_in = self.ticks.now();
         self.depart(outbox);

@@ -1,6 +1,6 @@
 //! The owner's side of a request: reads in windows, so that their memory accesses overlap, and batches.
 
-use pinion_shard::{BatchBuf, CoreId, GroupId, Kind, Origin, Read, ReplyTo};
+use pinion_shard::{BatchBuf, CoreId, GroupId, Kind, Origin, Read, Replies, Reply, ReplyError, ReplyTo};
 
 use super::Core;
 use super::depart::OpenBatch;
@@ -109,16 +109,24 @@ impl<O: Owner> Core<O> {
         self.read_window(&mut window);
     }
 
+    /// Reads of a window: all keys are encoded, then all memory is asked for, then all are answered.
     fn read_window(&mut self, window: &mut Window<'_>) {
         let reads = &window.reads[..window.len];
-        for step in 0..2 {
-            for waiting in reads.iter().flatten() {
-                self.owner.prefetch(waiting.group, &waiting.read, step);
+        let mut prepared: [Option<O::Prepared<'_>>; WINDOW] = std::array::from_fn(|_| None);
+        for (waiting, prepared) in reads.iter().flatten().zip(&mut prepared) {
+            *prepared = self.owner.prepare(waiting.group, waiting.read);
+        }
+        for (waiting, prepared) in reads.iter().flatten().zip(&prepared) {
+            if let Some(prepared) = prepared {
+                self.owner.touch(waiting.group, prepared);
             }
         }
-        for waiting in reads.iter().flatten() {
-            let Waiting { group, to, after, read } = *waiting;
-            self.owner.read(group, &read, to, after, &mut self.desk);
+        for (waiting, prepared) in reads.iter().flatten().zip(&prepared) {
+            let Waiting { group, to, after, .. } = *waiting;
+            match prepared {
+                Some(prepared) => self.owner.read(group, prepared, to, after, &mut self.desk),
+                None => self.desk.reply(to, Reply::Error(ReplyError::TryAgain)),
+            }
         }
         window.len = 0;
     }

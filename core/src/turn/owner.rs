@@ -1,6 +1,6 @@
 //! What the turn asks of the groups of its core.
 
-use pinion_shard::{BatchBuf, GroupId, Read, Replies, ReplyTo};
+use pinion_shard::{After, BatchBuf, GroupId, Groups, Prepared, Read, Replies, ReplyTo};
 use pinion_wal::Mono;
 
 use crate::host::Now;
@@ -8,36 +8,110 @@ use crate::message::ReadAfter;
 
 /// The groups of one core. Everything asynchronous in it answers through `out` in a later turn.
 pub trait Owner {
+    /// A read whose key is encoded and whose first memory is on its way.
+    type Prepared<'a>;
+
+    /// Begins a turn: what the disk completed is applied and answered.
+    fn begin(&mut self, now: Now, out: &mut impl Replies);
+
     /// Takes a batch of writes; each of its commands is answered once.
     fn submit(&mut self, group: GroupId, batch: BatchBuf, out: &mut impl Replies);
 
-    /// Brings what a read will touch closer to the processor. `step` is 0, then 1 for the same reads.
-    fn prefetch(&self, group: GroupId, read: &Read<'_>, step: u8);
+    /// Prepares a read. `None` when the group does not live here.
+    fn prepare<'a>(&self, group: GroupId, read: Read<'a>) -> Option<Self::Prepared<'a>>;
+
+    /// Asks for the second memory that a read needs.
+    fn touch(&self, group: GroupId, read: &Self::Prepared<'_>);
 
     /// Carries out a read, now or later; it is answered once. `after` speaks of the group's last batch.
     fn read(
         &mut self,
         group: GroupId,
-        read: &Read<'_>,
+        read: &Self::Prepared<'_>,
         to: ReplyTo,
         after: ReadAfter,
         out: &mut impl Replies,
     );
 
-    /// Completions, the log, Raft, apply, replies, ticks. Once per turn.
+    /// Ends a turn: what was submitted is proposed and logged.
     fn turn(&mut self, now: Now, out: &mut impl Replies);
 
     /// When the next turn must be at the latest.
     fn next_deadline(&self) -> Option<Mono>;
 
-    /// Begins to stop: no write is taken any more. Answers whether everything is stable.
-    fn stop(&mut self) -> bool;
+    /// Whether everything submitted is answered and stable.
+    fn is_idle(&self) -> bool;
 
     /// Why this core must not go on, if so: what happened, to what, and what to do.
     fn poisoned(&self) -> Option<String>;
 
     /// What the groups say about themselves, for INFO.
     fn report(&self) -> OwnerReport;
+}
+
+impl Owner for Groups {
+    type Prepared<'a> = Prepared<'a>;
+
+    fn begin(&mut self, now: Now, out: &mut impl Replies) {
+        Self::begin(self, of_shard(now), out);
+    }
+
+    fn submit(&mut self, group: GroupId, batch: BatchBuf, out: &mut impl Replies) {
+        Self::submit(self, group, batch, out);
+    }
+
+    fn prepare<'a>(&self, group: GroupId, read: Read<'a>) -> Option<Prepared<'a>> {
+        Self::prepare(self, group, read)
+    }
+
+    fn touch(&self, group: GroupId, read: &Prepared<'_>) {
+        Self::touch(self, group, read);
+    }
+
+    fn read(
+        &mut self,
+        group: GroupId,
+        read: &Prepared<'_>,
+        to: ReplyTo,
+        after: ReadAfter,
+        out: &mut impl Replies,
+    ) {
+        let after = match after {
+            ReadAfter::Nothing => After::Nothing,
+            ReadAfter::Proposed => After::Proposed,
+            ReadAfter::Batch(position) => After::Batch { position },
+        };
+        self.read_prepared(group, read, to, after, out);
+    }
+
+    fn turn(&mut self, now: Now, out: &mut impl Replies) {
+        Self::turn(self, of_shard(now), out);
+    }
+
+    fn next_deadline(&self) -> Option<Mono> {
+        Self::next_deadline(self)
+    }
+
+    fn is_idle(&self) -> bool {
+        Self::is_idle(self)
+    }
+
+    fn poisoned(&self) -> Option<String> {
+        self.stopped().map(ToString::to_string)
+    }
+
+    fn report(&self) -> OwnerReport {
+        OwnerReport {
+            log_bytes: self.log().retained_bytes(),
+            groups: self.ids().count() as u64,
+            no_space: self.log().writable().is_err(),
+            ..OwnerReport::default()
+        }
+    }
+}
+
+const fn of_shard(now: Now) -> pinion_shard::Now {
+    pinion_shard::Now { mono: now.mono, wall_ms: now.wall_ms }
 }
 
 /// What the groups of a core say about themselves.

@@ -7,6 +7,7 @@
 //!
 //! Read first: [`SimHost::connect`], [`SimHost::send`], [`SimHost::run_until`].
 
+mod node;
 mod ticks;
 mod wire;
 
@@ -22,6 +23,7 @@ use rustc_hash::FxHasher;
 use super::{Machine, Now};
 use crate::{Action, ConnId, CoreId, Event, Exit, Inbox, Outbox, ReceiveEnd};
 
+pub use node::{Node, NodeOptions, StartError};
 pub use ticks::SimTicks;
 pub use wire::ClientId;
 use wire::Wire;
@@ -47,6 +49,14 @@ impl Default for World {
             receive_bytes_max: 16 << 10,
             wall_ms: 1_700_000_000_000,
         }
+    }
+}
+
+impl World {
+    /// The wall clock at a point in time.
+    #[must_use]
+    pub const fn wall_at(&self, now: Mono) -> u64 {
+        self.wall_ms + now.0 / 1_000_000
     }
 }
 
@@ -118,7 +128,7 @@ impl<M: Machine> SimHost<M> {
     /// The time, as machines see it.
     #[must_use]
     pub const fn now(&self) -> Now {
-        Now { mono: self.now, wall_ms: self.world.wall_ms + self.now.0 / 1_000_000 }
+        Now { mono: self.now, wall_ms: self.world.wall_at(self.now) }
     }
 
     /// Turns so far.

@@ -35,7 +35,6 @@ pub struct MemoryGroups {
     groups: BTreeMap<GroupId, Group>,
     rng: fastrand::Rng,
     now: Mono,
-    stopping: bool,
     /// Every group's batches wait until this is false.
     pub held: bool,
 }
@@ -44,7 +43,7 @@ impl MemoryGroups {
     pub fn new(seed: u64, ids: Vec<GroupId>) -> Self {
         let groups =
             ids.into_iter().map(|id| (id, Group { next_timestamp: 1, ..Group::default() })).collect();
-        Self { groups, rng: fastrand::Rng::with_seed(seed), now: Mono(0), stopping: false, held: false }
+        Self { groups, rng: fastrand::Rng::with_seed(seed), now: Mono(0), held: false }
     }
 }
 
@@ -144,6 +143,12 @@ impl Group {
 }
 
 impl Owner for MemoryGroups {
+    type Prepared<'a> = Read<'a>;
+
+    fn begin(&mut self, now: Now, out: &mut impl Replies) {
+        self.turn(now, out);
+    }
+
     fn submit(&mut self, group: GroupId, batch: BatchBuf, out: &mut impl Replies) {
         let group = self.groups.get_mut(&group).expect("requests are routed to their owner");
         let origin = batch.origin();
@@ -163,8 +168,12 @@ impl Owner for MemoryGroups {
         group.log.push_back((group.submitted, group.last_base, due, batch));
     }
 
-    fn prefetch(&self, group: GroupId, _read: &Read<'_>, step: u8) {
-        assert!(step < 2 && self.groups.contains_key(&group));
+    fn prepare<'a>(&self, group: GroupId, read: Read<'a>) -> Option<Read<'a>> {
+        self.groups.contains_key(&group).then_some(read)
+    }
+
+    fn touch(&self, group: GroupId, _read: &Read<'_>) {
+        assert!(self.groups.contains_key(&group));
     }
 
     fn read(
@@ -224,8 +233,7 @@ impl Owner for MemoryGroups {
         self.groups.values().filter_map(|group| group.log.front().map(|(_, _, due, _)| *due)).min()
     }
 
-    fn stop(&mut self) -> bool {
-        self.stopping = true;
+    fn is_idle(&self) -> bool {
         self.groups.values().all(|group| group.log.is_empty())
     }
 

@@ -1,6 +1,7 @@
 //! The turn over groups in memory, driven by the simulated host.
 
 mod memory;
+mod node;
 mod pipelines;
 mod pressure;
 mod stages;
@@ -10,6 +11,7 @@ use std::rc::Rc;
 use pinion_core::CoreId;
 use pinion_core::host::sim::{ClientId, SimHost, SimTicks, World};
 use pinion_core::route::Routes;
+use pinion_core::turn::owner::Owner;
 use pinion_core::turn::{Core, Settings};
 use pinion_shard::layout::{Founding, Layout, Wanted};
 use pinion_shard::{ClusterId, NodeId};
@@ -29,7 +31,7 @@ pub fn seed(default: u64) -> u64 {
 }
 
 /// A node over groups in memory.
-pub fn node(seed: u64, cores: u16, groups: u32, world: World, adjust: impl Fn(&mut Settings)) -> Host {
+pub fn memory_node(seed: u64, cores: u16, groups: u32, world: World, adjust: impl Fn(&mut Settings)) -> Host {
     let founding = Founding { cluster: ClusterId(1), node: NodeId(1) };
     let layout = Layout::found(&Wanted { cores, groups: Some(groups), founding });
     let ticks = SimTicks::new();
@@ -61,13 +63,13 @@ pub fn words(line: &str) -> Vec<u8> {
 }
 
 /// Sends bytes and waits until as many reply bytes as expected have come; compares them.
-pub fn expect(host: &mut Host, client: ClientId, sent: &[u8], expected: &str) {
+pub fn expect<O: Owner>(host: &mut SimHost<Core<O>>, client: ClientId, sent: &[u8], expected: &str) {
     host.send(client, sent);
     await_reply(host, client, expected);
 }
 
 /// Waits for exactly this reply.
-pub fn await_reply(host: &mut Host, client: ClientId, expected: &str) {
+pub fn await_reply<O: Owner>(host: &mut SimHost<Core<O>>, client: ClientId, expected: &str) {
     host.run_until(MILLIS, |host| host.received(client).len() >= expected.len());
     let received = host.take_received(client);
     assert_eq!(String::from_utf8_lossy(&received), expected);
@@ -75,7 +77,12 @@ pub fn await_reply(host: &mut Host, client: ClientId, expected: &str) {
 }
 
 /// Sends a command of words and answers its reply, of which `is_whole` tells when it is there.
-pub fn call(host: &mut Host, client: ClientId, line: &str, is_whole: impl Fn(&[u8]) -> bool) -> String {
+pub fn call<O: Owner>(
+    host: &mut SimHost<Core<O>>,
+    client: ClientId,
+    line: &str,
+    is_whole: impl Fn(&[u8]) -> bool,
+) -> String {
     host.send(client, &words(line));
     assert!(host.run_until(MILLIS, |host| is_whole(host.received(client))), "{line} was not answered");
     String::from_utf8(host.take_received(client)).expect("this reply is text")

@@ -11,7 +11,7 @@ fn a_pipeline_reads_its_own_writes_and_not_its_later_ones() {
     let expected = "+OK\r\n$1\r\n1\r\n+OK\r\n$1\r\n2\r\n:3\r\n$1\r\n3\r\n:1\r\n$-1\r\n+OK\r\n";
     for cores in [1, 2, 3] {
         for core in 0..cores {
-            let mut host = node(seed(1), cores, 6, World::default(), |_| {});
+            let mut host = memory_node(seed(1), cores, 6, World::default(), |_| {});
             let client = host.connect(usize::from(core));
             expect(&mut host, client, &pipeline, expected);
             expect(&mut host, client, &words("GET k"), "$1\r\n4\r\n");
@@ -33,14 +33,14 @@ fn a_pipeline_may_be_cut_at_every_byte() {
          +OK\r\n$300\r\n{big}\r\n"
     );
     for cut in 1..pipeline.len() {
-        let mut host = node(seed(cut as u64), 2, 4, World::default(), |_| {});
+        let mut host = memory_node(seed(cut as u64), 2, 4, World::default(), |_| {});
         let client = host.connect(0);
         host.send(client, &pipeline[..cut]);
         host.run_until(5, |_| false);
         expect(&mut host, client, &pipeline[cut..], &expected);
     }
     let world = World { receive_bytes_max: 1, ..World::default() };
-    let mut host = node(seed(0), 2, 4, world, |_| {});
+    let mut host = memory_node(seed(0), 2, 4, world, |_| {});
     let client = host.connect(1);
     expect(&mut host, client, &pipeline, &expected);
 }
@@ -51,7 +51,7 @@ fn every_number_of_cores_gives_what_a_map_gives() {
     for (cores, groups) in [(1, 1), (1, 4), (2, 8), (3, 7)] {
         let seed = seed(u64::from(cores) * 100 + u64::from(groups));
         let mut rng = fastrand::Rng::with_seed(seed);
-        let mut host = node(seed, cores, groups, World::default(), |_| {});
+        let mut host = memory_node(seed, cores, groups, World::default(), |_| {});
         let mut clients: Vec<_> = (0..4u8)
             .map(|name| {
                 let client = host.connect(usize::from(name) % usize::from(cores));
@@ -84,7 +84,7 @@ fn every_number_of_cores_gives_what_a_map_gives() {
 }
 
 /// A random command over the keys of one client, and its reply.
-fn step(
+pub fn step(
     rng: &mut fastrand::Rng,
     client: u8,
     model: &mut std::collections::BTreeMap<u8, i64>,
@@ -129,7 +129,7 @@ fn step(
 fn writes_over_several_slots_depend_on_slots_alone() {
     let crossing = "-CROSSSLOT Keys in request don't hash to the same slot\r\n";
     for (groups, expected) in [(1, "+OK\r\n"), (2, crossing), (8, crossing)] {
-        let mut host = node(seed(3), 2, groups, World::default(), |_| {});
+        let mut host = memory_node(seed(3), 2, groups, World::default(), |_| {});
         let client = host.connect(0);
         expect(&mut host, client, &words("MSET a 1 b 2"), expected);
         expect(&mut host, client, &words("MSET {t}a 1 {t}b 2"), "+OK\r\n");
@@ -140,7 +140,7 @@ fn writes_over_several_slots_depend_on_slots_alone() {
 /// A scan over all groups meets every key once; a count counts them; FLUSHALL forgets them on all cores.
 #[test]
 fn scan_count_and_flush_go_over_all_groups() {
-    let mut host = node(seed(4), 3, 7, World::default(), |_| {});
+    let mut host = memory_node(seed(4), 3, 7, World::default(), |_| {});
     let client = host.connect(2);
     let keys: Vec<String> = (0..200).map(|number| format!("key:{number}")).collect();
     let sets: Vec<u8> = keys.iter().flat_map(|key| words(&format!("SET {key} v"))).collect();
@@ -180,7 +180,7 @@ fn is_page(reply: &[u8]) -> bool {
 /// What was sent before HELLO is answered in the old protocol, what comes after it in the new one.
 #[test]
 fn the_protocol_changes_between_two_commands_of_a_pipeline() {
-    let mut host = node(seed(5), 2, 4, World::default(), |_| {});
+    let mut host = memory_node(seed(5), 2, 4, World::default(), |_| {});
     let client = host.connect(0);
     let pipeline =
         ["SET k 1", "GET none", "MGET none k", "HELLO 3", "GET none", "MGET none k"].map(words).concat();
@@ -194,7 +194,7 @@ fn the_protocol_changes_between_two_commands_of_a_pipeline() {
 /// QUIT answers what came before it, then closes; what comes after it is not carried out.
 #[test]
 fn quit_and_broken_streams_close_after_their_replies() {
-    let mut host = node(seed(6), 2, 4, World::default(), |_| {});
+    let mut host = memory_node(seed(6), 2, 4, World::default(), |_| {});
     let (quits, breaks, ends) = (host.connect(0), host.connect(0), host.connect(1));
     host.send(quits, &["SET q 1", "GET q", "QUIT", "SET q 2"].map(words).concat());
     host.send(breaks, &[words("SET b 1"), b"*1\r\n:5\r\n".to_vec(), words("SET b 2")].concat());
@@ -214,7 +214,7 @@ fn quit_and_broken_streams_close_after_their_replies() {
 #[test]
 fn a_seed_replays_exactly() {
     let run = |seed| {
-        let mut host = node(seed, 2, 8, World::default(), |_| {});
+        let mut host = memory_node(seed, 2, 8, World::default(), |_| {});
         let clients = [host.connect(0), host.connect(1)];
         for number in 0..200 {
             host.send(clients[number % 2], &words(&format!("INCR key:{}", number % 7)));
@@ -230,7 +230,7 @@ fn a_seed_replays_exactly() {
 /// A client that vanishes in the middle leaves nothing behind, and its answered writes stay.
 #[test]
 fn a_client_that_vanishes_leaves_nothing_behind() {
-    let mut host = node(seed(8), 2, 4, World::default(), |_| {});
+    let mut host = memory_node(seed(8), 2, 4, World::default(), |_| {});
     for round in 0..50 {
         let client = host.connect(round % 2);
         let pipeline: Vec<u8> = (0..20)

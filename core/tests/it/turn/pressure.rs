@@ -5,7 +5,7 @@ use super::*;
 /// O1: a client that does not read is not read from; when it reads again, every reply comes, in order.
 #[test]
 fn a_slow_reader_stops_being_read_from_and_loses_nothing() {
-    let mut host = node(seed(11), 1, 2, World::default(), |_| {});
+    let mut host = memory_node(seed(11), 1, 2, World::default(), |_| {});
     let client = host.connect(0);
     let value = vec![b'v'; 64 << 10];
     expect(&mut host, client, &request(&[b"SET", b"k", &value]), "+OK\r\n");
@@ -30,7 +30,8 @@ fn a_slow_reader_stops_being_read_from_and_loses_nothing() {
 #[test]
 fn replies_beyond_the_budget_are_typed_errors() {
     let budget = 1 << 20;
-    let mut host = node(seed(12), 1, 2, World::default(), |settings| settings.unsent_bytes_max = budget);
+    let mut host =
+        memory_node(seed(12), 1, 2, World::default(), |settings| settings.unsent_bytes_max = budget);
     let writer = host.connect(0);
     let value = vec![b'v'; 100 << 10];
     expect(&mut host, writer, &request(&[b"SET", b"k", &value]), "+OK\r\n");
@@ -55,7 +56,7 @@ fn replies_beyond_the_budget_are_typed_errors() {
 /// O5: more writes than a group takes are answered with a typed, retryable error, each in its place.
 #[test]
 fn overload_is_answered_in_place_with_a_typed_error() {
-    let mut host = node(seed(13), 1, 1, World::default(), |_| {});
+    let mut host = memory_node(seed(13), 1, 1, World::default(), |_| {});
     host.machine_mut(0).owner_mut().held = true;
     let clients: Vec<_> = (0..4).map(|_| host.connect(0)).collect();
     let value = vec![b'v'; 512 << 10];
@@ -86,7 +87,8 @@ fn overload_is_answered_in_place_with_a_typed_error() {
 /// More commands in one pipeline than may wait for replies are all answered.
 #[test]
 fn a_pipeline_longer_than_the_ring_is_answered_whole() {
-    let mut host = node(seed(14), 2, 4, World { receive_bytes_max: 1 << 20, ..World::default() }, |_| {});
+    let mut host =
+        memory_node(seed(14), 2, 4, World { receive_bytes_max: 1 << 20, ..World::default() }, |_| {});
     let client = host.connect(0);
     let count = 3 * pinion_core::conn::PENDING_REPLIES_MAX;
     let pipeline: Vec<u8> =
@@ -98,7 +100,8 @@ fn a_pipeline_longer_than_the_ring_is_answered_whole() {
 /// O1: incomplete commands beyond the budget end their connection with a typed error.
 #[test]
 fn incomplete_commands_are_bounded_together() {
-    let mut host = node(seed(15), 1, 1, World::default(), |settings| settings.receive_bytes_max = 1 << 20);
+    let mut host =
+        memory_node(seed(15), 1, 1, World::default(), |settings| settings.receive_bytes_max = 1 << 20);
     let clients: Vec<_> = (0..8).map(|_| host.connect(0)).collect();
     let half = [b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1000000\r\n".to_vec(), vec![b'x'; 500_000]].concat();
     clients.iter().for_each(|&client| host.send(client, &half));
@@ -117,7 +120,7 @@ fn incomplete_commands_are_bounded_together() {
 /// A stop answers what is in flight, closes every connection and ends every core.
 #[test]
 fn a_stop_answers_what_is_in_flight() {
-    let mut host = node(seed(16), 2, 4, World::default(), |_| {});
+    let mut host = memory_node(seed(16), 2, 4, World::default(), |_| {});
     let clients = [host.connect(0), host.connect(1)];
     for client in clients {
         host.send(client, &["SET a 1", "SET b 2", "GET a"].map(words).concat());
@@ -135,8 +138,9 @@ fn a_stop_answers_what_is_in_flight() {
 /// O6: with a password, nothing but the handshake is allowed before it is given.
 #[test]
 fn a_password_stands_before_every_command() {
-    let mut host =
-        node(seed(17), 1, 2, World::default(), |settings| settings.password = Some(b"secret".to_vec()));
+    let mut host = memory_node(seed(17), 1, 2, World::default(), |settings| {
+        settings.password = Some(b"secret".to_vec())
+    });
     let client = host.connect(0);
     let noauth = "-NOAUTH Authentication required.\r\n";
     expect(&mut host, client, &["GET k", "SET k 1", "INFO"].map(words).concat(), &noauth.repeat(3));

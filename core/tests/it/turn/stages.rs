@@ -6,7 +6,7 @@ use pinion_core::stages::{STAGES, Stage};
 /// The stages of every request sum to the time from its last byte read to its send submitted, on every core.
 #[test]
 fn stages_sum_exactly_on_every_core() {
-    let mut host = node(seed(21), 2, 8, World::default(), |_| {});
+    let mut host = memory_node(seed(21), 2, 8, World::default(), |_| {});
     let clients = [host.connect(0), host.connect(1), host.connect(0)];
     for number in 0..300 {
         let client = clients[number % clients.len()];
@@ -36,7 +36,7 @@ fn stages_sum_exactly_on_every_core() {
 /// PINION STAGES answers for every core; in each, the sums of the stages are the total.
 #[test]
 fn pinion_stages_answers_for_all_cores() {
-    let mut host = node(seed(22), 2, 4, World::default(), |_| {});
+    let mut host = memory_node(seed(22), 2, 4, World::default(), |_| {});
     let client = host.connect(1);
     expect(&mut host, client, &["SET a 1", "GET b"].map(words).concat(), "+OK\r\n$-1\r\n");
     let text = call(&mut host, client, "PINION STAGES", |reply| {
@@ -58,7 +58,7 @@ fn pinion_stages_answers_for_all_cores() {
 /// INFO sums over cores, under the names that dashboards read.
 #[test]
 fn info_sums_over_all_cores() {
-    let mut host = node(seed(23), 3, 6, World::default(), |_| {});
+    let mut host = memory_node(seed(23), 3, 6, World::default(), |_| {});
     let clients = [host.connect(0), host.connect(1), host.connect(2), host.connect(2)];
     for client in clients {
         expect(&mut host, client, &words("SET a 1"), "+OK\r\n");
