@@ -57,3 +57,78 @@ fn encode_error(command: CommandId, error: ReplyError, encoder: &mut Encoder<'_>
     };
     encoder.error(format!("{code} {error}").as_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::lookup;
+    use crate::resp::Protocol;
+
+    fn encoded(name: &str, reply: Reply<'_>) -> String {
+        let mut out = Vec::new();
+        let command = lookup(name.as_bytes()).expect("it is in the table");
+        encode(command, reply, &mut Encoder::new(&mut out, Protocol::Resp2));
+        String::from_utf8(out).expect("these replies are text")
+    }
+
+    #[test]
+    fn values() {
+        assert_eq!(encoded("set", Reply::Ok), "+OK\r\n");
+        assert_eq!(encoded("set", Reply::Nil), "$-1\r\n");
+        assert_eq!(encoded("setnx", Reply::Ok), ":1\r\n");
+        assert_eq!(encoded("setnx", Reply::Nil), ":0\r\n");
+        assert_eq!(encoded("getset", Reply::Bulk(b"old")), "$3\r\nold\r\n");
+        assert_eq!(encoded("type", Reply::Simple(b"string")), "+string\r\n");
+        assert_eq!(encoded("mget", Reply::Array(2)), "*2\r\n");
+        assert_eq!(encoded("dbsize", Reply::Page { cursor: 0, count: 9 }), ":9\r\n");
+        assert_eq!(encoded("scan", Reply::Page { cursor: 17, count: 2 }), "*2\r\n$2\r\n17\r\n*2\r\n");
+        assert_eq!(
+            encoded("scan", Reply::Page { cursor: u64::MAX, count: 0 }),
+            "*2\r\n$20\r\n18446744073709551615\r\n*0\r\n"
+        );
+    }
+
+    #[test]
+    fn errors_that_redis_knows_have_its_words() {
+        for (name, error, expected) in [
+            (
+                "get",
+                ReplyError::WrongType,
+                "WRONGTYPE Operation against a key holding the wrong kind of value",
+            ),
+            ("incr", ReplyError::NotAnInteger, "ERR value is not an integer or out of range"),
+            ("incr", ReplyError::Overflow, "ERR increment or decrement would overflow"),
+            (
+                "append",
+                ReplyError::StringTooLong,
+                "ERR string exceeds maximum allowed size (proto-max-bulk-len)",
+            ),
+            ("pexpireat", ReplyError::InvalidExpire, "ERR invalid expire time in 'pexpireat' command"),
+            ("mset", ReplyError::CrossSlot, "CROSSSLOT Keys in request don't hash to the same slot"),
+        ] {
+            assert_eq!(encoded(name, Reply::Error(error)), format!("-{expected}\r\n"));
+        }
+    }
+
+    /// O5: what may be tried again says so by its code, and nothing else does.
+    #[test]
+    fn a_client_can_tell_what_to_try_again() {
+        for error in [
+            ReplyError::Moved { slot: 7 },
+            ReplyError::TryAgain,
+            ReplyError::Overloaded,
+            ReplyError::NoSpace,
+            ReplyError::ReadOnly,
+            ReplyError::Poisoned,
+            ReplyError::Damaged,
+            ReplyError::Corrupt,
+            ReplyError::DeadlinePassed,
+            ReplyError::Unknown,
+        ] {
+            let text = encoded("set", Reply::Error(error));
+            let code = text[1..].split(' ').next().expect("a code");
+            assert!(code.bytes().all(|byte| byte.is_ascii_uppercase()) && code != "ERR", "{text}");
+            assert_eq!(["TRYAGAIN", "NOSPACE"].contains(&code), error.retryable(), "{text}");
+        }
+    }
+}

@@ -4,9 +4,10 @@ mod connection;
 mod help;
 mod introspect;
 
+use pinion_shard::glob_matches;
+
 use super::action::Local;
 use super::error::CommandError;
-use super::glob::{Case, matches};
 use crate::resp::{Encoder, Protocol, Request};
 
 /// What a connection has told about itself, and what it may do.
@@ -101,12 +102,13 @@ fn refusable(result: Result<(), CommandError<'_>>, client: &Client, out: &mut Ve
 fn config_get(request: &Request<'_>, server: &impl Server, encoder: &mut Encoder<'_>) {
     let mut found: Vec<(Vec<u8>, String)> = Vec::new();
     for pattern in request.args(2) {
+        let folded = pattern.to_ascii_lowercase();
         let literal = memchr::memchr3(b'[', b'*', b'?', pattern).is_none();
         server.settings(&mut |name, value| {
             // A name comes back as it was asked for.
             let shown = match literal {
                 true if pattern.eq_ignore_ascii_case(name.as_bytes()) => pattern,
-                false if matches(pattern, name.as_bytes(), Case::Insensitive) => name.as_bytes(),
+                false if glob_matches(&folded, name.as_bytes()) => name.as_bytes(),
                 _ => return,
             };
             if !found.iter().any(|(earlier, _)| earlier == shown) {

@@ -17,7 +17,7 @@
 //! | MSET, MSETNX over several slots | taken | `CROSSSLOT …`, unless there is one data group |
 //! | GETEX of an absent key with an invalid time | nil | the error |
 //! | GETEX with an option, over a key that holds no string, with an invalid time | `WRONGTYPE` | the error of the time |
-//! | SCAN with an empty MATCH | finds the empty key | finds nothing |
+//! | SCAN with MATCH, the empty key | found by `*` and an empty pattern | found by `*`, `**`, …; not by an empty pattern |
 //! | SCAN, COUNT above 65536 | taken | counts as 65536 |
 //! | COMMAND DOCS | arguments and history | neither |
 //! | HELP of containers | all subcommands of Redis | those that are there |
@@ -27,7 +27,6 @@ mod action;
 mod crossing;
 mod encode;
 mod error;
-mod glob;
 mod local;
 mod lookup;
 mod parse;
@@ -37,7 +36,6 @@ pub use action::{Action, Keyed, KeyedKind, Local, Report};
 pub use crossing::{Crossing, crossing};
 pub use encode::encode;
 pub use error::CommandError;
-pub use glob::{Case, matches};
 pub use local::{Client, Done, Server, answer};
 pub use lookup::{CommandId, lookup};
 pub use parse::resolve;

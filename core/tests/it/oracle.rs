@@ -5,6 +5,7 @@
 mod compare;
 mod differential;
 mod generate;
+mod patterns;
 mod process;
 mod session;
 mod wire;

@@ -1,6 +1,7 @@
 //! COMMAND: what the table says of itself.
 
-use crate::command::glob::{Case, matches};
+use pinion_shard::glob_matches;
+
 use crate::command::lookup::lookup;
 use crate::command::{CommandError, Keys, Spec, TABLE};
 use crate::resp::{Encoder, Request};
@@ -115,7 +116,8 @@ pub(super) fn list<'a>(request: &Request<'a>, encoder: &mut Encoder<'_>) -> Answ
         let has = |category: &str| category.as_bytes()[1..].eq_ignore_ascii_case(value);
         names(everything.filter(|spec| spec.categories.split_ascii_whitespace().any(has)), encoder);
     } else if by.eq_ignore_ascii_case(b"pattern") {
-        names(everything.filter(|spec| matches(value, spec.name.as_bytes(), Case::Insensitive)), encoder);
+        let folded = value.to_ascii_lowercase();
+        names(everything.filter(|spec| glob_matches(&folded, spec.name.as_bytes())), encoder);
     } else {
         return Err(CommandError::Syntax);
     }
