@@ -71,6 +71,54 @@ pub fn run(workload: &Workload, seed: u64, patterns: &[Pattern], step: u64) -> R
     Ok(report)
 }
 
+/// Crashes the move of groups from `cores[0]` to `cores[1]` cores at every `step`-th disk operation, opens what is left
+/// with either number, and compares.
+///
+/// # Errors
+/// The first broken promise.
+pub fn crash_moves(
+    workload: &Workload,
+    seed: u64,
+    patterns: &[Pattern],
+    step: u64,
+) -> Result<Report, String> {
+    let mut report = Report::default();
+    let (from, to) = (workload.cores[0], workload.cores[1]);
+    let options = |cores| SimOptions { cores, ..SimOptions::small(workload.groups, seed) };
+    let mut load = Load::new(seed, workload.groups);
+    let sim = SimDisk::new(seed, Faults::default());
+    let mut node = SimNode::start(sim, options(from)).map_err(|refused| refused.1.to_string())?;
+    if !load.drive(&mut node, workload.batches) {
+        return Err("the load did not end".into());
+    }
+    report.acknowledged = load.acknowledged_count();
+    let full = node.into_disk().crashed(Pattern::Everything, seed);
+    for &pattern in patterns {
+        for halt in (1_u64..).step_by(usize::try_from(step).unwrap_or(usize::MAX)) {
+            let at = format!("{} seed {seed} operation {halt} of the move {pattern:?}", workload.name);
+            let mut sim = SimDisk::from_image(full.clone(), seed ^ halt, Faults::default());
+            sim.halt_after(Some(halt));
+            let (sim, ended) = match SimNode::start(sim, options(to)) {
+                Ok(node) => (node.into_disk(), true),
+                Err(refused) => match *refused {
+                    (sim, StartError::Stalled) => (sim, false),
+                    (_, error) => return Err(format!("{at}: the move failed: {error}")),
+                },
+            };
+            report.points += 1;
+            let image = sim.crashed(pattern, seed ^ halt.wrapping_mul(31));
+            // Either number of cores may be tried next.
+            let cores = if halt % 2 == 0 { vec![from, to] } else { vec![to, from] };
+            let next = Workload { cores, ..workload.clone() };
+            report.points += recover(&next, seed ^ halt, image, &load).map_err(|e| format!("{at}: {e}"))?;
+            if ended {
+                break;
+            }
+        }
+    }
+    Ok(report)
+}
+
 /// Lets the `nth` operation fail, once or for ever, for every `step`-th `nth` until the load ends before it.
 ///
 /// # Errors

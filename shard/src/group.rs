@@ -146,6 +146,11 @@ impl Group {
         time_ms.max(self.machine.apply.state().time_ms)
     }
 
+    /// From now on nothing is stamped at or below `at`.
+    pub fn raise_served(&mut self, at: Timestamp) {
+        self.served = self.served.max(at);
+    }
+
     /// Notices that leadership was won or lost.
     pub fn notice_leadership(&mut self) -> bool {
         let leads = self.node.is_leader().then(|| self.node.term());

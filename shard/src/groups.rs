@@ -31,7 +31,9 @@ use crate::limits::APPLY_COMMANDS_MAX;
 use crate::node::Ready;
 use crate::planted;
 use crate::read::Prepared;
-use crate::{BatchBuf, CoreId, GroupId, LogIndex, Now, Read, Replies, Reply, ReplyError, ReplyTo, Term};
+use crate::{
+    BatchBuf, CoreId, GroupId, LogIndex, Now, Read, Replies, Reply, ReplyError, ReplyTo, Term, Timestamp,
+};
 
 use duties::Duties;
 pub(crate) use duties::control_batch;
@@ -167,6 +169,22 @@ impl Groups {
         }
     }
 
+    /// Answers a prepared read at a timestamp that the oracle issued: once everything proposed so far is applied. Nothing
+    /// is written at or below `at` any more from now on, so the same read gives the same answer for ever.
+    pub fn read_at(
+        &mut self,
+        group: GroupId,
+        read: &Prepared<'_>,
+        at: Timestamp,
+        to: ReplyTo,
+        out: &mut impl Replies,
+    ) {
+        if let Some(position) = self.position_of(group) {
+            self.members[position].group.raise_served(at);
+        }
+        self.read_prepared(group, read, to, After::Proposed, out);
+    }
+
     /// Ends a turn: proposes what was submitted, appends the records of all groups to the log, and sends them to the
     /// disk.
     pub fn turn(&mut self, now: Now, out: &mut impl Replies) {
@@ -260,6 +278,12 @@ impl Groups {
     #[must_use]
     pub fn clock_gap_ms(&self) -> Option<i64> {
         self.oracle.as_ref().map(Oracle::gap_ms)
+    }
+
+    /// The timestamp word of the node.
+    #[must_use]
+    pub fn word(&self) -> &Word {
+        &self.word
     }
 
     /// The log.

@@ -16,8 +16,16 @@ use crate::limits::{CEILING_RENEWAL_MS, CEILING_WINDOW_MS, CLOCK_ANCHOR_MS, CLOC
 pub struct Stored {
     /// Nothing at or above it was ever issued.
     pub ceiling: Timestamp,
-    /// The oracle's time when it was proposed, in milliseconds since 1970: time never starts below it.
+    /// The oracle's time never went beyond it, in milliseconds since 1970.
     pub time_ms: u64,
+}
+
+impl Stored {
+    /// The oracle's time when this was proposed.
+    #[must_use]
+    pub const fn proposed_ms(&self) -> u64 {
+        self.time_ms.saturating_sub(CEILING_WINDOW_MS)
+    }
 }
 
 /// See the module page.
@@ -54,9 +62,10 @@ impl Oracle {
     }
 
     /// This replica leads and has applied an entry of its own term: `stored` is what every predecessor left. Time
-    /// starts at the wall clock, or at the stored floor when the wall clock lies below it.
+    /// starts at the wall clock; when that has gone back to before the last renewal, at the bound of what was served.
     pub fn lead(&mut self, now: Now, stored: Stored) {
-        let millis = now.wall_ms.max(stored.time_ms);
+        let went_back = now.wall_ms < stored.proposed_ms();
+        let millis = if went_back { stored.time_ms } else { now.wall_ms };
         let anchor = Anchor { mono: now.mono, unix_nanos: millis * 1_000_000, rate: Rate::Even };
         self.word.raise(stored.ceiling);
         self.leading = Some(Leading {
@@ -111,6 +120,7 @@ impl Oracle {
             let base = Timestamp::from_millis(time_ms).max(self.word.next());
             // It always rises: it is also the timestamp of the entry that carries it.
             let ceiling = base.plus(CEILING_WINDOW_MS << 16).max(leading.stored.ceiling.plus(1));
+            let time_ms = (time_ms + CEILING_WINDOW_MS).max(leading.stored.time_ms);
             Stored { ceiling, time_ms }
         })
     }
@@ -150,7 +160,12 @@ impl Oracle {
 
 impl Leading {
     const fn grant(&self) -> Grant {
-        Grant { lease_end: self.lease_end, ceiling: self.stored.ceiling, anchor: self.anchor }
+        Grant {
+            lease_end: self.lease_end,
+            ceiling: self.stored.ceiling,
+            time_ms_max: self.stored.time_ms,
+            anchor: self.anchor,
+        }
     }
 
     fn is_renewal_due(&self, now: Mono, next: Timestamp) -> bool {

@@ -9,6 +9,7 @@ fn word(ceiling_ms: u64) -> Word {
     word.publish(Grant {
         lease_end: Mono(5_000_000_000),
         ceiling: Timestamp::from_millis(ceiling_ms),
+        time_ms_max: ceiling_ms,
         anchor: Anchor { mono: Mono(0), unix_nanos: 1_000_000_000, rate: Rate::Even },
     });
     word

@@ -58,6 +58,8 @@ pub struct Grant {
     pub lease_end: Mono,
     /// Nothing is issued at or above this timestamp; it is replicated.
     pub ceiling: Timestamp,
+    /// The time does not go beyond this, in milliseconds since 1970; it is replicated too.
+    pub time_ms_max: u64,
     /// What time it is.
     pub anchor: Anchor,
 }
@@ -92,6 +94,7 @@ pub struct Word {
     version: AtomicU64,
     lease_end: AtomicU64,
     ceiling: AtomicU64,
+    time_ms_max: AtomicU64,
     anchor_mono: AtomicU64,
     anchor_nanos: AtomicU64,
     anchor_rate: AtomicU64,
@@ -113,6 +116,7 @@ impl Word {
             version: AtomicU64::new(0),
             lease_end: AtomicU64::new(0),
             ceiling: AtomicU64::new(0),
+            time_ms_max: AtomicU64::new(0),
             anchor_mono: AtomicU64::new(0),
             anchor_nanos: AtomicU64::new(0),
             anchor_rate: AtomicU64::new(0),
@@ -130,7 +134,7 @@ impl Word {
         if now >= grant.lease_end {
             return Err(NoTime::Lease);
         }
-        let time_ms = grant.anchor.millis_at(now).min(grant.ceiling.millis());
+        let time_ms = grant.anchor.millis_at(now).min(grant.time_ms_max);
         let mut next = self.next.0.load(Ordering::Relaxed);
         loop {
             let base = next.max(Timestamp::from_millis(time_ms).0);
@@ -144,12 +148,12 @@ impl Word {
         }
     }
 
-    /// The oracle's time at `now`, in milliseconds since 1970; `None` without a lease. It stands still where the ceiling
-    /// ends.
+    /// The oracle's time at `now`, in milliseconds since 1970; `None` without a lease. It stands still at the
+    /// bound of the grant.
     pub fn time_ms(&self, now: Mono) -> Option<u64> {
         let grant = self.grant();
         let held = now < grant.lease_end;
-        held.then(|| grant.anchor.millis_at(now).min(grant.ceiling.millis()))
+        held.then(|| grant.anchor.millis_at(now).min(grant.time_ms_max))
     }
 
     /// The timestamp that is issued next, if nothing else moves the word.
@@ -184,6 +188,7 @@ impl Word {
         fence(Ordering::Release);
         self.lease_end.store(grant.lease_end.0, Ordering::Relaxed);
         self.ceiling.store(grant.ceiling.0, Ordering::Relaxed);
+        self.time_ms_max.store(grant.time_ms_max, Ordering::Relaxed);
         self.anchor_mono.store(grant.anchor.mono.0, Ordering::Relaxed);
         self.anchor_nanos.store(grant.anchor.unix_nanos, Ordering::Relaxed);
         self.anchor_rate.store(grant.anchor.rate as u64, Ordering::Relaxed);
@@ -204,6 +209,7 @@ impl Word {
         Grant {
             lease_end: Mono(self.lease_end.load(Ordering::Relaxed)),
             ceiling: Timestamp(self.ceiling.load(Ordering::Relaxed)),
+            time_ms_max: self.time_ms_max.load(Ordering::Relaxed),
             anchor: Anchor {
                 mono: Mono(self.anchor_mono.load(Ordering::Relaxed)),
                 unix_nanos: self.anchor_nanos.load(Ordering::Relaxed),

@@ -16,7 +16,7 @@ use crate::layout::{self, Founding, LayoutError, Wanted};
 use crate::rehome::{RehomeError, rehome};
 use crate::{
     After, BatchBuf, ClusterId, CoreId, Digest, GroupId, Groups, Layout, LogIndex, NodeId, Now, OpenError,
-    Options, OwnedReply, Read, Reply, ReplyTo, Setup,
+    Options, OwnedReply, Read, Reply, ReplyTo, Setup, Timestamp,
 };
 
 /// How a simulated node is started.
@@ -163,7 +163,15 @@ impl SimNode {
         while self.now.mono < end && self.step() {}
     }
 
-    fn turn_at(&mut self, mono: Mono) {
+    /// Lets time pass until the wall clock shows `wall_ms`, in steps of a millisecond.
+    pub fn pass_to(&mut self, wall_ms: u64) {
+        while self.now.wall_ms < wall_ms {
+            self.turn_at(self.now.mono.plus_millis(1));
+        }
+    }
+
+    /// One turn of every core at `mono`, whatever else is due.
+    pub fn turn_at(&mut self, mono: Mono) {
         let passed_ms = mono.nanos_since(self.wall_start.0) / 1_000_000;
         self.now = Now { mono, wall_ms: self.wall_start.1 + passed_ms };
         self.sim.drive(&self.disk, mono);
@@ -217,6 +225,16 @@ impl SimNode {
         let Self { cores, replies, .. } = self;
         let mut out = |to: ReplyTo, reply: Reply<'_>| drop(replies.insert(to, OwnedReply::from(reply)));
         cores[usize::from(core.0)].read(group, read, to, after, &mut out);
+    }
+
+    /// Asks the core that owns `group` what there is at `at`.
+    pub fn read_at(&mut self, group: GroupId, read: Read<'_>, at: Timestamp, to: ReplyTo) {
+        let core = self.layout.core_of(group);
+        let Self { cores, replies, .. } = self;
+        let mut out = |to: ReplyTo, reply: Reply<'_>| drop(replies.insert(to, OwnedReply::from(reply)));
+        let core = &mut cores[usize::from(core.0)];
+        let Some(prepared) = core.prepare(group, read) else { return };
+        core.read_at(group, &prepared, at, to, &mut out);
     }
 
     /// Takes the answer to a command or read, if it has come.

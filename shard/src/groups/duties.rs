@@ -150,7 +150,7 @@ impl Groups {
         }
         let Some(due) = oracle.turn(self.now, group.lease.end()) else { return };
         let ceiling = Control::Ceiling { ceiling: due.ceiling.0, time_ms: due.time_ms };
-        if group.propose_control(&ceiling, due.ceiling, due.time_ms) {
+        if group.propose_control(&ceiling, due.ceiling, due.proposed_ms()) {
             self.mark(at);
         } else {
             oracle.proposal_lost();

@@ -1,6 +1,6 @@
 //! Crash points of a node: its log and rows together, on one and two cores.
 
-use pinion_shard::crash::{Report, Workload, fail_each, run};
+use pinion_shard::crash::{Report, Workload, crash_moves, fail_each, run};
 use pinion_wal::disk::sim::{PATTERNS, Pattern};
 
 /// Every `PINION_CRASH_STEP`-th operation is a crash point; 1 tries them all.
@@ -43,6 +43,18 @@ fn acknowledged_writes_survive_a_crash_in_recovery() {
 fn the_number_of_cores_may_change() {
     crash(&workload("1 to 2", &[1, 2, 1], true), &[Pattern::Nothing, Pattern::RandomHalf], 5);
     crash(&workload("2 to 1", &[2, 1, 2, 3], true), &[Pattern::Nothing, Pattern::Torn4096], 5);
+}
+
+/// M9: a crash at any operation of the move between logs leaves every group whole.
+#[test]
+fn an_interrupted_move_loses_nothing() {
+    for (name, cores) in [("1 to 2", [1, 2]), ("2 to 1", [2, 1]), ("2 to 3", [2, 3])] {
+        let workload = Workload { crash_in_recovery: true, ..workload(name, &cores, true) };
+        let report = crash_moves(&workload, seed(), &[Pattern::Nothing, Pattern::RandomHalf], step(5))
+            .unwrap_or_else(|broken| panic!("{broken}"));
+        println!("move {name}: {report:?}");
+        assert!(report.points > 20, "{report:?}");
+    }
 }
 
 /// D2: after a failed operation nothing is acknowledged that is not there, once it is opened again.

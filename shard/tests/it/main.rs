@@ -2,5 +2,6 @@
 #![expect(clippy::duplicate_mod, reason = "one source file is checked under two sets of atomics")]
 
 mod crash;
+mod groups;
 mod layout;
 mod word_model;

@@ -11,6 +11,7 @@ macro_rules! model {
         let grant = |n: u64| word::Grant {
             lease_end: pinion_wal::Mono(n),
             ceiling: pinion_lsm::Timestamp(n << 32),
+            time_ms_max: n,
             anchor: word::Anchor { mono: pinion_wal::Mono(n), unix_nanos: n, rate: word::Rate::Even },
         };
         let mut builder = loom::model::Builder::new();
@@ -36,6 +37,7 @@ macro_rules! ranges {
             word.publish(word::Grant {
                 lease_end: pinion_wal::Mono(u64::MAX),
                 ceiling: pinion_lsm::Timestamp(100),
+                time_ms_max: 0,
                 anchor: word::Anchor { mono: pinion_wal::Mono(0), unix_nanos: 0, rate: word::Rate::Even },
             });
             let other = word.clone();

@@ -1,0 +1,301 @@
+//! The groups of a node on a simulated disk: what they answer, when they refuse, and what time it is.
+
+use pinion_shard::crash::{SimNode, SimOptions};
+use pinion_shard::{
+    After, BatchBuf, BatchBuilder, Command, CoreId, Expire, GroupId, Key, Kind, NodeId, Options, Origin,
+    OwnedReply, Read, Reply, ReplyError, ReplyTo, SetWhen, Standing, Timestamp,
+};
+use pinion_wal::disk::sim::{Faults, Pattern, SimDisk};
+
+const GROUP: GroupId = GroupId(16);
+
+fn start(sim: SimDisk, options: SimOptions) -> SimNode {
+    let mut node = SimNode::start(sim, options).unwrap_or_else(|refused| panic!("{}", refused.1));
+    assert!(node.run_ready(), "{}", node.describe());
+    node
+}
+
+fn fresh() -> SimNode {
+    start(SimDisk::new(1, Faults::default()), SimOptions::small(1, 1))
+}
+
+fn to(slot: u32, index: u32) -> ReplyTo {
+    ReplyTo { core: CoreId(0), slot, index }
+}
+
+fn sets(slot: u32, rows: &[(&str, &str)]) -> BatchBuf {
+    let mut builder = BatchBuilder::default();
+    for (key, value) in rows {
+        let (key, value) = (Key::new(key.as_bytes()), value.as_bytes());
+        builder.push(&Command::Set { key, value, when: SetWhen::Always, expire: Expire::Keep, get: false });
+    }
+    builder.finish(Kind::Commands, Origin { node: NodeId(1), core: CoreId(0), slot })
+}
+
+fn get(key: &str) -> Read<'_> {
+    Read::Get { key: Key::new(key.as_bytes()) }
+}
+
+fn error(error: ReplyError) -> Option<OwnedReply> {
+    Some(OwnedReply::Plain(Reply::Error(error)))
+}
+
+fn ok() -> Option<OwnedReply> {
+    Some(OwnedReply::Plain(Reply::Ok))
+}
+
+fn bulk(text: &str) -> Option<OwnedReply> {
+    Some(OwnedReply::Bulk(text.as_bytes().to_vec()))
+}
+
+fn nil() -> Option<OwnedReply> {
+    Some(OwnedReply::Plain(Reply::Nil))
+}
+
+/// Writes and waits for the answer to the last command.
+fn write(node: &mut SimNode, slot: u32, rows: &[(&str, &str)]) -> Option<OwnedReply> {
+    node.submit(GROUP, sets(slot, rows));
+    let last = to(slot, u32::try_from(rows.len()).unwrap() - 1);
+    for _ in 0..20_000 {
+        if let Some(reply) = node.take_reply(last) {
+            return Some(reply);
+        }
+        node.step();
+    }
+    None
+}
+
+fn ask(node: &mut SimNode, key: &str) -> Option<OwnedReply> {
+    node.read(GROUP, &get(key), to(u32::MAX, 0), After::Nothing);
+    for _ in 0..1_000 {
+        if let Some(reply) = node.take_reply(to(u32::MAX, 0)) {
+            return Some(reply);
+        }
+        node.step();
+    }
+    None
+}
+
+/// A read sees the writes of its connection that came before it in the pipeline, and none that came after.
+#[test]
+fn a_read_sees_the_commands_before_it_in_its_pipeline() {
+    let mut node = fresh();
+    assert_eq!(write(&mut node, 1, &[("k", "0")]), ok());
+    node.submit(GROUP, sets(2, &[("k", "1"), ("other", "x"), ("k", "2")]));
+    node.read(GROUP, &get("k"), to(9, 0), After::Batch { position: 0 });
+    node.read(GROUP, &get("k"), to(9, 1), After::Batch { position: 1 });
+    node.read(GROUP, &get("k"), to(9, 2), After::Batch { position: 3 });
+    node.read(GROUP, &get("k"), to(9, 3), After::Nothing);
+    node.read(GROUP, &get("k"), to(9, 4), After::Proposed);
+    assert_eq!(node.take_reply(to(9, 3)), bulk("0"), "another connection does not wait");
+    assert_eq!(node.take_reply(to(9, 1)), None);
+    assert!(node.run_idle());
+    assert_eq!(node.take_reply(to(9, 0)), bulk("0"));
+    assert_eq!(node.take_reply(to(9, 1)), bulk("1"));
+    assert_eq!(node.take_reply(to(9, 2)), bulk("2"));
+    assert_eq!(node.take_reply(to(9, 4)), bulk("2"));
+    node.check();
+}
+
+/// L2: nothing is read before an entry of the leader's own term was applied; then reads are answered.
+#[test]
+fn reads_wait_for_an_entry_of_the_own_term() {
+    let mut node = fresh();
+    assert_eq!(write(&mut node, 1, &[("k", "v")]), ok());
+    assert!(node.run_idle());
+    let image = node.into_disk().crashed(Pattern::Nothing, 1);
+    let sim = SimDisk::from_image(image, 2, Faults::default());
+    let mut node =
+        SimNode::start(sim, SimOptions::small(1, 1)).unwrap_or_else(|refused| panic!("{}", refused.1));
+    let before = node.applied(GROUP);
+    node.read(GROUP, &get("k"), to(5, 0), After::Nothing);
+    node.submit(GROUP, sets(6, &[("k", "w")]));
+    assert_eq!(node.take_reply(to(5, 0)), None, "a new leader does not know yet what was committed");
+    while node.take_reply(to(5, 0)).is_none_or(|reply| Some(reply) != bulk("v")) {
+        assert!(node.applied(GROUP) <= before.next(), "the read saw a later write, or was never answered");
+        assert!(node.step());
+    }
+    assert!(node.applied(GROUP) > before);
+}
+
+/// T2: once a read was served at a timestamp, nothing is written at or below it.
+#[test]
+fn nothing_is_written_at_or_below_a_served_timestamp() {
+    let broken = served_then_written();
+    assert_eq!(broken, None);
+}
+
+/// Reads at a timestamp ahead of what was issued, writes, and reads there again: what changed.
+fn served_then_written() -> Option<String> {
+    let mut node = fresh();
+    assert_eq!(write(&mut node, 1, &[("k", "old")]), ok());
+    let at = Timestamp::from_millis(node.cores()[0].word().next().millis() + 3);
+    node.read_at(GROUP, get("k"), at, to(7, 0));
+    let first = node.take_reply(to(7, 0));
+    assert_eq!(first, bulk("old"));
+    assert_eq!(
+        write(&mut node, 2, &[("k", "new")]),
+        ok(),
+        "the write waits until time has passed the reader"
+    );
+    let machine = node.cores()[0].machine(GROUP).unwrap();
+    (machine.published() <= at).then(|| format!("written at {}, served at {at}", machine.published()))
+}
+
+/// The bug that T2 is about, planted: the check above sees it.
+#[cfg(feature = "planted")]
+#[test]
+fn a_stamp_below_a_served_timestamp_is_caught() {
+    pinion_shard::planted::plant("stamp-below-served");
+    assert!(served_then_written().is_some());
+}
+
+/// T4: while the ceiling cannot be renewed, what is left of it is issued and then nothing.
+#[test]
+fn without_a_disk_the_ceiling_runs_out() {
+    let mut node = fresh();
+    let done = node.disk_mut().completed();
+    node.disk_mut().halt_after(Some(done));
+    let start = node.now().mono;
+    let ceiling = node.cores()[0].word().grant().ceiling;
+    for second in 1..=8 {
+        node.turn_at(start.plus_millis(second * 500));
+    }
+    let now = node.now().mono;
+    assert_eq!(node.cores()[0].word().grant().ceiling, ceiling);
+    assert!(node.cores()[0].word().take(1, now).is_err());
+    node.submit(GROUP, sets(1, &[("k", "v")]));
+    node.turn_at(now.plus_millis(1));
+    assert_eq!(node.take_reply(to(1, 0)), None);
+    node.turn_at(now.plus_millis(5_000));
+    assert_eq!(node.take_reply(to(1, 0)), error(ReplyError::TryAgain), "writes wait for a bounded time");
+}
+
+/// T3: after a restart timestamps go on above everything issued before, also when the wall clock went back.
+#[test]
+fn timestamps_rise_across_restarts() {
+    let mut sim = SimDisk::new(1, Faults::default());
+    let mut last = (Timestamp::ZERO, 0);
+    for (run, wall_ms) in [1_700_000_000_000, 1_600_000_000_000, 1_700_000_100_000].into_iter().enumerate() {
+        let options = SimOptions { wall_ms, ..SimOptions::small(1, 1) };
+        let mut node = start(sim, options);
+        let first = node.cores()[0].word().next();
+        assert!(first > last.0, "run {run}: {first} is not above {}", last.0);
+        assert_eq!(write(&mut node, 1, &[("k", &format!("{run}"))]), ok());
+        assert!(node.run_idle());
+        let time_ms = node.cores()[0].time_ms();
+        assert!(time_ms >= last.1, "run {run}: {time_ms} lies before {}", last.1);
+        last = (node.cores()[0].word().next(), time_ms);
+        sim = SimDisk::from_image(node.into_disk().crashed(Pattern::Nothing, 1), 2, Faults::default());
+    }
+}
+
+/// O5: what exceeds the budget of proposals is refused at once, with an error that says: try again.
+#[test]
+fn overload_is_refused_with_a_retryable_error() {
+    let groups_options =
+        Options { proposal_bytes_max: 4 << 10, wal: pinion_wal::Options::tiny(), ..Options::default() };
+    let mut node =
+        start(SimDisk::new(1, Faults::default()), SimOptions { groups_options, ..SimOptions::small(1, 1) });
+    let value = "x".repeat(1_000);
+    for slot in 0..10 {
+        node.submit(GROUP, sets(slot, &[("k", &value)]));
+    }
+    assert!(!node.cores()[0].has_room(GROUP, 2_000));
+    assert_eq!(node.take_reply(to(9, 0)), error(ReplyError::Overloaded));
+    assert!(ReplyError::Overloaded.retryable());
+    assert!(node.run_idle());
+    assert_eq!(node.take_reply(to(0, 0)), ok());
+    assert!(node.cores()[0].has_room(GROUP, 2_000));
+    assert_eq!(write(&mut node, 20, &[("k", "small")]), ok());
+}
+
+/// D6: a full disk refuses writes with a clear error, goes on serving reads, and recovers when space returns.
+#[test]
+fn a_full_disk_refuses_writes_and_recovers() {
+    let mut node = fresh();
+    assert_eq!(write(&mut node, 0, &[("kept", "v")]), ok());
+    node.disk_mut().set_capacity(Some(0));
+    let value = "x".repeat(4_000);
+    let mut refused = None;
+    for slot in 1..2_000 {
+        match write(&mut node, slot, &[("k", &value)]) {
+            Some(OwnedReply::Plain(Reply::Ok)) => {}
+            other => {
+                refused = other;
+                break;
+            }
+        }
+    }
+    assert_eq!(refused, error(ReplyError::NoSpace));
+    assert_eq!(ask(&mut node, "kept"), bulk("v"), "reads go on");
+    node.disk_mut().set_capacity(None);
+    node.pass(5_000_000);
+    assert_eq!(write(&mut node, 5_000, &[("k", "again")]), ok(), "{}", node.describe());
+    assert_eq!(ask(&mut node, "k"), bulk("again"));
+}
+
+/// D4: damage to acknowledged records of the log is never cut off in silence: the group refuses, with file and offset.
+#[test]
+fn damage_to_acknowledged_records_is_refused() {
+    let mut node = fresh();
+    for slot in 0..20 {
+        assert_eq!(write(&mut node, slot, &[("k", &format!("{slot}"))]), ok());
+    }
+    node.pass(50_000);
+    let image = node.into_disk().crashed(Pattern::Everything, 1);
+    let segments: Vec<(String, u64)> =
+        image.paths().into_iter().filter(|(path, _)| path.contains("/segment-")).collect();
+    let mut refused = 0;
+    for (path, bytes) in segments {
+        for block in (0..bytes / 4096).take(40) {
+            let mut damaged = image.clone();
+            damaged.flip(&path, block * 4096 + 700, 3);
+            let sim = SimDisk::from_image(damaged, 3, Faults::default());
+            let mut node = match SimNode::start(sim, SimOptions::small(1, 1)) {
+                Ok(node) => node,
+                Err(why) => {
+                    assert!(why.1.to_string().contains("log"), "{}", why.1);
+                    refused += 1;
+                    continue;
+                }
+            };
+            node.pass(100_000);
+            match node.cores()[0].standing(GROUP).unwrap() {
+                Standing::Sound => assert_eq!(ask(&mut node, "k"), bulk("19"), "block {block} of {path}"),
+                Standing::Damaged(why) => {
+                    assert!(why.contains("segment-"), "{why}");
+                    assert_eq!(ask(&mut node, "k"), error(ReplyError::Damaged));
+                    refused += 1;
+                }
+                Standing::Halted(why) => panic!("{why}"),
+            }
+        }
+    }
+    assert!(refused > 0, "some damage concerned the group");
+}
+
+/// T6: expiry is judged by the oracle's time: a key expires by virtual time on a frozen wall clock of the reader.
+#[test]
+fn keys_expire_by_the_oracles_time() {
+    let mut node = fresh();
+    let mut builder = BatchBuilder::default();
+    let key = Key::new(b"mortal");
+    builder.push(&Command::Set {
+        key,
+        value: b"v",
+        when: SetWhen::Always,
+        expire: Expire::In(500),
+        get: false,
+    });
+    node.submit(GROUP, builder.finish(Kind::Commands, Origin { node: NodeId(1), core: CoreId(0), slot: 3 }));
+    while node.take_reply(to(3, 0)).is_none() {
+        assert!(node.step());
+    }
+    let written = node.cores()[0].time_ms();
+    assert_eq!(ask(&mut node, "mortal"), bulk("v"));
+    node.pass_to(written + 450);
+    assert_eq!(ask(&mut node, "mortal"), bulk("v"));
+    node.pass_to(written + 600);
+    assert_eq!(ask(&mut node, "mortal"), nil());
+}
