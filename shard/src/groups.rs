@@ -20,6 +20,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use pinion_lsm::Engine;
+use pinion_wal::disk::Cause;
 use pinion_wal::{EntryRef, HardState, Mono, Position, Wal};
 use raft::eraftpb::EntryType;
 
@@ -89,6 +90,7 @@ impl Groups {
         assert!(now.mono >= self.now.mono, "time never goes back");
         self.now = now;
         self.read_time();
+        self.engine.tick(now.mono);
         self.collect_stable();
         self.settle(out);
         self.late.deliver(out);
@@ -236,7 +238,7 @@ impl Groups {
         });
         let oracle = self.oracle.as_ref().and_then(Oracle::next_deadline);
         let late = (!self.late.is_empty() || !self.dirty.is_empty()).then_some(self.now.mono);
-        waits.chain([oracle, self.wal.next_deadline(), late]).flatten().min()
+        waits.chain([oracle, self.wal.next_deadline(), self.engine.next_deadline(), late]).flatten().min()
     }
 
     /// The groups of this core, by id.
@@ -348,6 +350,9 @@ impl Groups {
             Ok(stable) => stable,
             Err(poison) => return self.stop(Stopped::Log(poison)),
         };
+        if let Some(poison) = self.engine.poisoned() {
+            return self.stop(Stopped::Rows(poison));
+        }
         while self.flights.front().is_some_and(|flight| flight.position <= stable) {
             let Some(flight) = self.flights.pop_front() else { break };
             let member = &mut self.members[flight.member];
@@ -388,7 +393,7 @@ impl Groups {
         }
         self.apply(at, out);
         self.perform_duties(at);
-        let refuse = self.wal.writable().err().map(|_| ReplyError::NoSpace);
+        let refuse = self.refusal(at);
         let moment = moment(&self.options, &self.word, self.now.mono, refuse);
         let member = &mut self.members[at];
         if refuse.is_some() || member.group.machine.apply.tree().room() {
@@ -399,6 +404,19 @@ impl Groups {
         self.apply(at, out);
         let moment = self::moment(&self.options, &self.word, self.now.mono, refuse);
         self.members[at].group.publish(&moment, self.time_ms, out);
+    }
+
+    /// Why writes of a group are refused now: the log, or the tables of the group, find no space on the disk.
+    fn refusal(&self, at: usize) -> Option<ReplyError> {
+        if self.wal.writable().is_err() {
+            return Some(ReplyError::NoSpace);
+        }
+        let tree = self.members[at].group.machine.apply.tree();
+        if tree.room() {
+            return None;
+        }
+        let full = tree.metrics().trouble.is_some_and(|error| error.cause == Cause::NoSpace);
+        full.then_some(ReplyError::NoSpace)
     }
 
     /// Takes what Raft has ready: logs the entries, applies what is committed.

@@ -97,5 +97,5 @@ pub enum Stopped {
     Log(Poison),
     /// Of a manifest or directory of the rows.
     #[error("{0}")]
-    Rows(String),
+    Rows(pinion_lsm::Poison),
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use pinion_lsm::{Boundary, Engine, TreeId};
 use pinion_wal::disk::Disk;
-use pinion_wal::task::{Spawner, yield_now};
+use pinion_wal::task::Spawner;
 use pinion_wal::{HomeEpoch, LogId, RecoveredGroup, Wal};
 use raft::eraftpb::{ConfState, EntryType, HardState};
 
@@ -61,7 +61,8 @@ impl Groups {
             return Err(OpenError::Stray { log, group });
         }
         let late = Late::default();
-        let opening = Opening { layout: &layout, spawner: &spawner, engine: &engine, late: &late, seed };
+        let opening =
+            Opening { disk: &disk, layout: &layout, spawner: &spawner, engine: &engine, late: &late, seed };
         let mut members = Vec::with_capacity(ids.len());
         for &id in &ids {
             let mut found = recovered.groups.remove(&id);
@@ -108,6 +109,7 @@ impl Groups {
 
 /// What all groups are opened with.
 struct Opening<'a> {
+    disk: &'a Disk,
     layout: &'a Layout,
     spawner: &'a Spawner,
     engine: &'a Engine,
@@ -138,7 +140,7 @@ impl Opening<'_> {
             Some(damage) => Standing::Damaged(damage.to_string()),
             None => {
                 check_continuity(id, &boundary, &found)?;
-                replay(&mut apply, &boundary, &found)
+                replay(self.disk, &mut apply, &boundary, &found)
                     .await
                     .map_err(|halt| OpenError::Replay { group: id, halt })?;
                 Standing::Sound
@@ -228,7 +230,12 @@ fn check_continuity(group: GroupId, boundary: &Boundary, found: &RecoveredGroup)
 }
 
 /// Applies the entries behind the rows, and waits until that is done.
-async fn replay(apply: &mut Apply, boundary: &Boundary, found: &RecoveredGroup) -> Result<(), Halt> {
+async fn replay(
+    disk: &Disk,
+    apply: &mut Apply,
+    boundary: &Boundary,
+    found: &RecoveredGroup,
+) -> Result<(), Halt> {
     let mut behind = found.entries.iter().filter(|entry| entry.index > boundary.index).peekable();
     let mut nobody = |_: ReplyTo, _: crate::Reply<'_>| {};
     loop {
@@ -247,7 +254,9 @@ async fn replay(apply: &mut Apply, boundary: &Boundary, found: &RecoveredGroup) 
         if behind.peek().is_none() && apply.is_idle() {
             return Ok(());
         }
-        yield_now().await;
+        // What is left waits for rows from the disk: look again after another operation has passed through it. The answer
+        // itself does not matter.
+        drop(disk.free_space().await);
     }
 }
 
