@@ -36,6 +36,8 @@ pub(super) struct Background {
     pub retry: Option<Mono>,
     /// The oldest segment is to be rewritten.
     pub rewrite_wanted: bool,
+    /// Entries that were read and are still to be appended.
+    pub laggards: Option<Laggards>,
 }
 
 impl Background {

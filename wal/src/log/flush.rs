@@ -135,6 +135,7 @@ impl Wal {
         self.submit_closed();
         self.drop_segments();
         self.run_background(cx);
+        self.rewrite_some();
         match &self.poison {
             Some(poison) => Err(poison.clone()),
             None => Ok(self.stable),
@@ -222,7 +223,7 @@ impl Wal {
                     self.submit_closed();
                 }
                 Some(Ok(Outcome::Removed)) => {}
-                Some(Ok(Outcome::Read(laggards))) => self.rewrite(&laggards),
+                Some(Ok(Outcome::Read(laggards))) => self.background.laggards = Some(laggards),
                 Some(Err(error)) if error.cause == Cause::NoSpace => {
                     let millis = self.options.no_space_retry_millis;
                     self.background.retry = Some(self.now.plus_millis(millis));
@@ -250,7 +251,6 @@ impl Wal {
             self.background
                 .start(async move { remove_segment(disk, dir, file).await.map(|()| Outcome::Removed) });
         } else if self.background.rewrite_wanted {
-            self.background.rewrite_wanted = false;
             return self.start_rewrite();
         } else {
             return false;

@@ -58,6 +58,13 @@ impl BlockHeader {
         to[56..64].fill(0);
     }
 
+    /// What the sectors of the block end with.
+    pub fn tag(&self) -> u32 {
+        let mut bytes = [0; BLOCK_HEADER_BYTES];
+        self.encode(&mut bytes);
+        crc32c::crc32c(&bytes[..IDENTITY_BYTES])
+    }
+
     fn decode(from: &[u8]) -> Option<Self> {
         if u32_at(from, 0) != BLOCK_MAGIC {
             return None;
@@ -99,20 +106,26 @@ pub(super) enum Block {
         sector: usize,
         expected: u32,
         found: u32,
+        /// Of the sectors that are whole.
+        tags: [Option<u32>; SECTORS],
     },
 }
 
 /// Reads a block as it stands on the disk.
 pub(super) fn inspect(block: &[u8]) -> Block {
     let mut tags = [None; SECTORS];
+    let mut damage = None;
     for (number, sector) in block.chunks_exact(SECTOR_BYTES).enumerate() {
         let found = crc32c::crc32c(&sector[..508]);
         let expected = u32_at(sector, 508);
         if found == expected {
             tags[number] = Some(u32_at(sector, 504));
         } else if sector.iter().any(|&byte| byte != 0) {
-            return Block::Damaged { sector: number, expected, found };
+            damage.get_or_insert((number, expected, found));
         }
+    }
+    if let Some((sector, expected, found)) = damage {
+        return Block::Damaged { sector, expected, found, tags };
     }
     if tags.iter().all(Option::is_none) {
         return Block::Zero;

@@ -8,7 +8,7 @@ use crate::disk::{Access, AlignedBuf, BLOCK_BYTES, Cause, Disk, DiskError, FileI
 
 use super::error::{Damage, OpenError};
 use super::format::{u32_at, u64_at};
-use super::ids::{BlockNumber, Incarnation};
+use super::ids::{BlockNumber, Epoch, Incarnation};
 
 const MAGIC: u32 = u32::from_le_bytes(*b"PWHD");
 const VERSION: u32 = 1;
@@ -28,6 +28,9 @@ pub(super) struct Life {
 pub(super) struct Head {
     /// By incarnation; the last one is open.
     pub lives: Vec<Life>,
+    /// No segment with a lower epoch was needed at the last open. A block that told so may have been cut since, and the
+    /// files of such segments are used again.
+    pub oldest: Epoch,
 }
 
 impl Head {
@@ -41,16 +44,17 @@ impl Head {
             .any(|life| life.incarnation == incarnation && life.start <= number && number < life.end)
     }
 
-    /// The head after an open that cut at `end` and needs no block below `oldest`.
-    pub fn reopened(&self, oldest: BlockNumber, end: BlockNumber) -> Self {
+    /// The head after an open that cut at `end` and needs no segment below `oldest` and no block below
+    /// `base`.
+    pub fn reopened(&self, oldest: Epoch, base: BlockNumber, end: BlockNumber) -> Self {
         let mut lives = self.lives.clone();
         for life in &mut lives {
             life.end = life.end.min(end);
         }
-        lives.retain(|life| life.start < life.end && life.end > oldest);
+        lives.retain(|life| life.start < life.end && life.end > base);
         let incarnation = Incarnation(self.incarnation().0 + 1);
         lives.push(Life { incarnation, start: end, end: BlockNumber(u64::MAX) });
-        Self { lives }
+        Self { lives, oldest }
     }
 
     pub fn encode(&self, log: LogId) -> Vec<u8> {
@@ -61,6 +65,7 @@ impl Head {
         to.extend_from_slice(&log.0.to_le_bytes());
         let count = u32::try_from(self.lives.len()).expect("fewer lives than segments");
         to.extend_from_slice(&count.to_le_bytes());
+        to.extend_from_slice(&self.oldest.0.to_le_bytes());
         to.resize(HEADER_BYTES, 0);
         for life in &self.lives {
             to.extend_from_slice(&life.incarnation.0.to_le_bytes());
@@ -104,7 +109,7 @@ impl Head {
             start: BlockNumber(u64_at(life, 8)),
             end: BlockNumber(u64_at(life, 16)),
         });
-        Ok(Self { lives: lives.collect() })
+        Ok(Self { lives: lives.collect(), oldest: Epoch(u64_at(from, 16)) })
     }
 
     /// Reads the head of the log in `dir`; `None` if there is none.

@@ -22,6 +22,8 @@ mod buffer;
 mod error;
 mod flush;
 mod format;
+#[cfg(test)]
+mod golden;
 mod group;
 mod head;
 mod ids;

@@ -8,7 +8,7 @@ use crate::{GroupId, LogId, Mono, planted};
 use super::background::{Background, build_segment};
 use super::error::{Damage, OpenError};
 use super::head::Head;
-use super::ids::{BlockNumber, Incarnation, Position};
+use super::ids::{Incarnation, Position};
 use super::options::Options;
 use super::records::Assembler;
 use super::replay::{RecoveredGroup, Replay};
@@ -34,7 +34,7 @@ pub(super) fn dir_of(log: LogId) -> String {
 
 impl Wal {
     /// Opens the log, creating it when there is none: reads what is there, cuts what was torn, and begins a new
-    /// incarnation durably. Nothing is on the disk when it fails that was not there before.
+    /// incarnation durably. When it fails nothing that counted is lost, and it may be tried again.
     pub async fn open(disk: &Disk, log: LogId, options: Options) -> Result<(Self, Recovered), OpenError> {
         options.check();
         let dir = dir_of(log);
@@ -56,16 +56,17 @@ impl Wal {
         for name in names.iter().filter(|name| name.starts_with("new-")) {
             disk.remove(&format!("{dir}/{name}")).await?;
         }
+        // A log without segments begins with the next one.
+        let oldest = if chain.segments.is_empty() { chain.next_epoch } else { chain.oldest };
         let base = chain.segments.first().map_or(chain.end, |(segment, _)| segment.base);
-        let incarnation = raise_incarnation(disk, log, &dir, &head, base, chain.end).await?;
+        let incarnation =
+            raise_incarnation(disk, log, &dir, &head.reopened(oldest, base, chain.end), &head).await?;
         let background = fill_pool(disk, &dir, &options, &chain, &files, &numbers).await?;
         let pinned = if outcome.damages.is_empty() && outcome.states.values().all(|s| s.loss.is_none()) {
             None
         } else {
             Some(chain.oldest)
         };
-        // A log without segments begins with the next one.
-        let oldest = if chain.segments.is_empty() { chain.next_epoch } else { chain.oldest };
         let recovered = Recovered { groups: outcome.groups, incarnation, damage: outcome.damages };
         let wal = Self {
             disk: disk.clone(),
@@ -162,16 +163,14 @@ async fn raise_incarnation(
     disk: &Disk,
     log: LogId,
     dir: &str,
-    head: &Head,
-    base: BlockNumber,
-    end: BlockNumber,
+    next: &Head,
+    before: &Head,
 ) -> Result<Incarnation, DiskError> {
-    if planted::is("cut-record-comes-back") && !head.lives.is_empty() {
-        return Ok(head.incarnation());
+    if planted::is("cut-record-comes-back") && !before.lives.is_empty() {
+        return Ok(before.incarnation());
     }
-    let head = head.reopened(base, end);
-    head.replace(disk, log, dir).await?;
-    Ok(head.incarnation())
+    next.replace(disk, log, dir).await?;
+    Ok(next.incarnation())
 }
 
 /// Segments that hold nothing are ready for use, after a sync of the directory (a crash may have left a name that is

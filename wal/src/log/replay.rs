@@ -88,8 +88,7 @@ impl Replay {
     pub fn record(&mut self, record: Record) {
         let header = record.header;
         if record.body.is_none() && !self.damages.is_empty() {
-            // Its beginning may be what is lost: the next record of the group tells.
-            return;
+            return self.beginning_lost(&record);
         }
         match header.record {
             RecordType::Summary => self.summary(&record),
@@ -126,6 +125,16 @@ impl Replay {
         replayed.cleared = self.damages.len();
         replayed.state.sequence = sequence;
         Some(replayed)
+    }
+
+    /// A record ends here whose beginning was in a damaged place; a summary between the two cleared its group too early.
+    fn beginning_lost(&mut self, record: &Record) {
+        let damage = self.damages.len() - 1;
+        let Some(replayed) = self.known(record.header.group, record.header.sequence, 1) else { return };
+        replayed.lost.get_or_insert(damage);
+        if is_entry(record) {
+            replayed.entry(record.clone());
+        }
     }
 
     fn of_group(&mut self, record: Record) {

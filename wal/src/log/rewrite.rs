@@ -1,6 +1,6 @@
 //! Copying forward what laggards still need of the oldest segment, so that it can be dropped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::GroupId;
 use crate::disk::{Disk, DiskError};
@@ -13,10 +13,13 @@ use super::replay::Entry;
 use super::scan;
 use super::wal::{EntryRef, Segment, Wal};
 
+/// Bytes of entries copied forward in one turn.
+const REWRITE_BYTES: usize = 256 << 10;
+
 /// Entries of the oldest segment that were needed when it was read.
 pub(super) struct Laggards {
     epoch: Epoch,
-    entries: Vec<(GroupId, Entry)>,
+    entries: VecDeque<(GroupId, Entry)>,
 }
 
 impl Wal {
@@ -26,12 +29,17 @@ impl Wal {
         self.background.rewrite_wanted = true;
     }
 
-    /// Starts reading; answers whether there is anything to read.
+    /// Starts reading; answers whether it did. What is wanted stays wanted until the oldest segment is stable whole.
     pub(super) fn start_rewrite(&mut self) -> bool {
-        let Some(oldest) = self.segments.front() else { return false };
-        let needed = self.references.oldest() == Some(oldest.epoch);
-        let newest = self.segments.back().is_some_and(|newest| newest.epoch == oldest.epoch);
-        if !needed || newest || self.pinned.is_some() || self.stable < self.appended {
+        let (Some(oldest), Some(second)) = (self.segments.front(), self.segments.get(1)) else {
+            self.background.rewrite_wanted = false;
+            return false;
+        };
+        if self.stable_block < second.base || self.background.laggards.is_some() {
+            return false;
+        }
+        self.background.rewrite_wanted = false;
+        if self.references.oldest() != Some(oldest.epoch) || self.pinned.is_some() {
             return false;
         }
         let mut wanted: BTreeMap<GroupId, Vec<(u64, u64)>> = BTreeMap::new();
@@ -47,18 +55,24 @@ impl Wal {
         true
     }
 
-    /// Appends again what is still needed, and still stands only where it was read.
-    pub(super) fn rewrite(&mut self, laggards: &Laggards) {
-        for (group, entry) in &laggards.entries {
-            let at = self.groups.get(group).and_then(|state| state.epoch_of(entry.index.0));
+    /// Appends again what is still needed and still stands only where it was read: at most [`REWRITE_BYTES`] at a time,
+    /// and nothing while flushes wait.
+    pub(super) fn rewrite_some(&mut self) {
+        let Some(mut laggards) = self.background.laggards.take() else { return };
+        let mut bytes = 0;
+        while bytes < REWRITE_BYTES && self.closed.is_empty() {
+            let Some((group, entry)) = laggards.entries.pop_front() else { return };
+            let at = self.groups.get(&group).and_then(|state| state.epoch_of(entry.index.0));
             if at != Some(laggards.epoch) {
                 continue;
             }
+            bytes += entry.data.len();
             let entry =
                 EntryRef { index: entry.index, term: entry.term, kind: entry.kind, data: &entry.data };
-            self.append_again(*group, &entry);
+            self.append_again(group, &entry);
             self.metrics.entries_rewritten += 1;
         }
+        self.background.laggards = Some(laggards);
     }
 }
 

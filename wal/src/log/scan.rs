@@ -179,7 +179,8 @@ struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     fn new(log: LogId, dir: &'a str, head: &'a Head, files: &'a [Scanned]) -> Self {
-        let mut walk = Self { log, dir, head, files, stable: BlockNumber(0), chain: Chain::default() };
+        let chain = Chain { oldest: head.oldest, next_epoch: head.oldest, ..Chain::default() };
+        let mut walk = Self { log, dir, head, files, stable: BlockNumber(0), chain };
         for header in files.iter().flat_map(|file| file.blocks.iter().filter_map(valid)) {
             if header.log == log {
                 walk.chain.next_epoch = walk.chain.next_epoch.max(Epoch(header.epoch.0 + 1));
@@ -225,10 +226,18 @@ impl<'a> Walk<'a> {
         let Some((first, _)) = segments.first() else {
             self.chain.end = self.head.lives.last().map_or(BlockNumber(0), |life| life.start);
             self.missing_end(self.chain.end);
+            self.damaged_start(self.chain.end);
             return self.chain;
         };
         let mut at = first.base;
         if first.epoch != self.chain.oldest {
+            // Nothing at all was stable yet: the first segment may have been torn whole.
+            if let [life] = self.head.lives[..]
+                && self.stable <= life.start
+            {
+                self.chain.end = life.start;
+                return self.chain;
+            }
             let damage = self.no_file(u32::try_from(self.chain.oldest.0).unwrap_or(u32::MAX), first.epoch.0);
             self.chain.found.push(Found::Damage { damage, file: 0, start: BlockNumber(0) });
         }
@@ -264,6 +273,7 @@ impl<'a> Walk<'a> {
             }
         }
         self.chain.end = at;
+        self.damaged_start(at);
         segments.truncate(used);
         self.chain.segments = segments;
         self.chain
@@ -274,6 +284,40 @@ impl<'a> Walk<'a> {
         if start < self.stable || self.head.lives.len() > 1 {
             let damage = self.no_file(0, 0);
             self.chain.found.push(Found::Damage { damage, file: 0, start });
+        }
+    }
+
+    /// A segment that began at `at` with a single block, and that block is damaged: nothing in its file tells what it
+    /// is but the tags of the sectors that are whole.
+    fn damaged_start(&mut self, at: BlockNumber) {
+        let last = self.files.iter().flat_map(|file| file.blocks.iter().filter_map(valid));
+        let last = last.filter(|header| self.counts(header)).map(|header| header.epoch.0 + 1).max();
+        let tags = [Some(self.chain.next_epoch.0), last].map(|epoch| {
+            let header = BlockHeader {
+                log: self.log,
+                incarnation: self.head.incarnation(),
+                epoch: Epoch(epoch.unwrap_or(0)),
+                number: at,
+                stable: BlockNumber(0),
+                oldest: Epoch(0),
+                flush_blocks: 0,
+                flush_index: 0,
+                flush_bytes: 0,
+            };
+            Some(header.tag())
+        });
+        for file in self.files {
+            if let Some(Block::Damaged { sector, expected, found, tags: of_sectors }) = file.blocks.first()
+                && of_sectors.iter().any(|tag| tag.is_some() && tags.contains(tag))
+            {
+                let damage = Damage {
+                    file: SegmentFile::path(self.dir, file.file.number),
+                    offset: (sector * 512) as u64,
+                    expected: *expected,
+                    found: *found,
+                };
+                self.chain.found.push(Found::Damage { damage, file: file.file.number, start: at });
+            }
         }
     }
 
@@ -320,7 +364,7 @@ impl<'a> Walk<'a> {
                 if right { Ok(*header) } else { Err(None) }
             }
             Block::Zero | Block::Torn => Err(None),
-            Block::Damaged { sector, expected, found } => Err(Some(Damage {
+            Block::Damaged { sector, expected, found, .. } => Err(Some(Damage {
                 file: SegmentFile::path(self.dir, file.file.number),
                 offset: (slot * BLOCK_BYTES + sector * 512) as u64,
                 expected: *expected,
