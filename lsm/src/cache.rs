@@ -141,6 +141,15 @@ impl Cache {
         }
     }
 
+    /// Asks for the row of a block that `hash` points to.
+    #[inline]
+    pub(crate) fn prefetch(&self, slot: SlotId, hash: u64) {
+        let inner = self.inner.borrow();
+        if let Some(Entry { item: Item::Block { block, .. }, .. }) = inner.entry(slot) {
+            block.prefetch(hash);
+        }
+    }
+
     #[inline]
     pub(crate) fn meta(&self, slot: SlotId) -> Option<Rc<Meta>> {
         match &self.inner.borrow().used_entry(slot)?.item {
@@ -198,9 +207,14 @@ fn name_of(table: &Table, number: usize) -> u64 {
 
 impl Inner {
     #[inline]
-    fn used_entry(&self, slot: SlotId) -> Option<&Entry> {
+    fn entry(&self, slot: SlotId) -> Option<&Entry> {
         let entry = self.entries.get((slot.0 as usize).checked_sub(1)?)?.as_ref();
-        let entry = entry.expect("a named slot holds its entry");
+        Some(entry.expect("a named slot holds its entry"))
+    }
+
+    #[inline]
+    fn used_entry(&self, slot: SlotId) -> Option<&Entry> {
+        let entry = self.entry(slot)?;
         if entry.uses.get() < USES_MAX {
             entry.uses.set(entry.uses.get() + 1);
         }

@@ -62,7 +62,8 @@ impl Engine {
         Self { shared: Rc::new(shared) }
     }
 
-    /// Opens a tree, or creates it; answers how far its tables reach (zero when fresh).
+    /// Opens a tree, or creates it; answers how far its tables reach (zero when fresh). A tree counts as open until its
+    /// last handle is gone and its background work has ended.
     ///
     /// # Errors
     /// When the disk fails, the tree is damaged, or it is open already.

@@ -290,3 +290,33 @@ fn decode_current(bytes: &[u8], path: &str, tree: TreeId) -> Result<FileNumber, 
     }
     Ok(FileNumber(number))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{assert_golden, hex};
+
+    #[test]
+    fn the_bytes_of_current_and_of_a_record_are_golden() {
+        let current = encode_current(TreeId(16), FileNumber(7));
+        assert_eq!(decode_current(&current, "f", TreeId(16)), Ok(FileNumber(7)));
+        assert!(decode_current(&current, "f", TreeId(17)).is_err());
+        let record = State { next_number: 8, ..State::default() }.snapshot(TreeId(16)).encode();
+        let mut sectors = vec![0; sector::record_bytes(record.len())];
+        sector::encode(&record, 1, Origin { tree: TreeId(16), number: FileNumber(7) }, 0, &mut sectors);
+        let tail = &current[CURRENT_CRC_AT - 28..];
+        let golden = [hex(&current[..64]), hex(tail), hex(&sectors[..1024])].join("\n");
+        assert_golden("manifest.hex", &golden);
+    }
+
+    #[test]
+    fn edits_that_contradict_the_state_are_refused() {
+        let mut state = State::default();
+        let removal = Edit { removed: vec![FileNumber(3)], ..Edit::default() };
+        assert_eq!(state.apply(&removal), None, "removes what is not there");
+        let ahead = Boundary { index: pinion_wal::LogIndex(5), ..Boundary::default() };
+        let boundary = |boundary| Edit { boundary: Some(boundary), ..Edit::default() };
+        assert_eq!(state.apply(&boundary(ahead)), Some(()));
+        assert_eq!(state.apply(&boundary(Boundary::default())), None, "goes back");
+    }
+}

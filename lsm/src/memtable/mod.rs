@@ -4,6 +4,17 @@
 //! misses (slot, entry), which [`Memtable::prefetch_slot`] and [`Memtable::prefetch_entry`] overlap for a batch; an
 //! [ordered index](order) serves cursors and the flush and sees new keys only.
 //!
+//! Measured by `examples/points.rs` on a shared two-core AMD EPYC virtual machine, 22 November 2026, while other work ran
+//! (CPU time of the thread): a million keys of 28 bytes with values of 128, uniform; 15 ns of each figure make the key.
+//!
+//! | operation | ns |
+//! |---|---|
+//! | get, one by one | 422 |
+//! | get, prefetched by 4, 16, 64 | 152, 98, 107 |
+//! | put over an old key, one by one | 1079 |
+//! | put over an old key, prefetched by 16 | 623 |
+//! | put of a new key, one by one, page faults included | 1240 |
+//!
 //! Invariants: the versions of a key fall in timestamp from the newest to the first; every key is in both indexes;
 //! entries never move while the memtable lives, and the value of an entry never changes.
 
@@ -107,6 +118,12 @@ impl Memtable {
         if let Some((_, entry)) = inner.points.find(hash, |_| true) {
             inner.arena.prefetch(entry);
         }
+    }
+
+    /// Whether some key has this hash; may rarely say yes for nothing.
+    #[inline]
+    pub fn may_hold(&self, hash: u64) -> bool {
+        self.inner.borrow().points.find(hash, |_| true).is_some()
     }
 
     /// Bytes of memory held.

@@ -18,6 +18,7 @@ pub(super) struct Order {
     firsts: Vec<First>,
     branches: Vec<Branch>,
     keys: usize,
+    leaves: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -92,8 +93,8 @@ impl Order {
     }
 
     /// Bytes of the index itself.
-    pub fn bytes(&self) -> usize {
-        self.branches.iter().map(|branch| branch.leaves.len()).sum::<usize>() * size_of::<Leaf>()
+    pub const fn bytes(&self) -> usize {
+        self.leaves * size_of::<Leaf>()
     }
 
     /// Adds the key of the entry at `at`, which is not in the index.
@@ -104,11 +105,14 @@ impl Order {
         if self.branches.is_empty() {
             self.branches.push(Branch { firsts: vec![first], leaves: vec![Leaf::with(first)] });
             self.firsts.push(first);
+            self.leaves = 1;
             return;
         }
         let b = probe.child(&self.firsts);
         let branch = &mut self.branches[b];
+        let before = branch.leaves.len();
         branch.insert(&probe, first);
+        self.leaves += branch.leaves.len() - before;
         self.firsts[b] = branch.firsts[0];
         if branch.leaves.len() > BRANCH {
             let upper = branch.split();

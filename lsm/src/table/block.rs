@@ -233,6 +233,16 @@ impl Block {
         }
     }
 
+    /// Asks for the head of the block, and for the first row whose tag fits.
+    #[inline]
+    pub fn prefetch(&self, hash: u64) {
+        let tags = &self.piece[HEAD_BYTES..self.starts];
+        if let Some(row) = tags.iter().position(|&found| found == hash as u8) {
+            let start = self.start(row);
+            (0..3).for_each(|line| self.piece.prefetch(start + line * 64));
+        }
+    }
+
     /// Looks for the newest version of `key` at or before `at`, by the tags.
     #[inline]
     pub fn find(&self, key: &[u8], hash: u64, at: Timestamp) -> Found {

@@ -104,6 +104,18 @@ impl Table {
         Look::Absent
     }
 
+    /// Asks for the block in which [`Table::look`] will search, if it is cached; answers whether it may hold the key.
+    #[inline]
+    pub fn prefetch(&self, key: &[u8], hash: u64) -> bool {
+        let Some(meta) = self.cache.meta(self.meta.get()) else { return false };
+        if !meta.filter.may_hold(hash) {
+            return false;
+        }
+        let Some(number) = meta.index.seek(key) else { return false };
+        self.cache.prefetch(meta.slots[number].get(), hash);
+        true
+    }
+
     /// As [`Table::look`], reading what the cache does not hold.
     pub async fn get<R>(
         self: &Rc<Self>,
@@ -230,7 +242,7 @@ impl Table {
     }
 
     fn noting_damage<T>(&self, result: Result<T, ReadError>) -> Result<T, ReadError> {
-        if matches!(result, Err(ReadError::Corruption(_))) {
+        if matches!(result, Err(ReadError::Corruption(_) | ReadError::Unsupported { .. })) {
             self.damaged.set(true);
         }
         result

@@ -210,7 +210,7 @@ fn table_path(image: &Image) -> (String, u64) {
 /// A tree with one table of uncompressed blocks of equal size.
 fn flushed() -> Image {
     let mut world = sim(Faults::default());
-    let (tree, _) = world.open().unwrap();
+    let (tree, _) = world.open().expect("a working disk");
     fill(&tree, 1, 1);
     world.run();
     assert_eq!(tree.metrics().level_tables[0], 1);
@@ -219,8 +219,8 @@ fn flushed() -> Image {
 
 /// The first data block: its envelope says how long it is.
 fn first_block_bytes(image: &Image, path: &str) -> usize {
-    let bytes = image.contents(path).unwrap();
-    24 + u32::from_le_bytes(bytes[4..8].try_into().unwrap()) as usize
+    let bytes = image.contents(path).expect("the table exists");
+    24 + u32::from_le_bytes(bytes[4..8].try_into().expect("four bytes")) as usize
 }
 
 /// Exchanges the first two data blocks of the table; every key must still be right or an error.
@@ -228,7 +228,7 @@ fn reads_of_exchanged_blocks() -> Result<u32, String> {
     let mut image = flushed();
     let (path, bytes) = table_path(&image);
     let block = first_block_bytes(&image, &path);
-    let whole = usize::try_from(bytes).unwrap();
+    let whole = usize::try_from(bytes).expect("a small table");
     image.damage(
         &path,
         0,
