@@ -4,6 +4,25 @@
 //! once. [`Wal::poll`] takes the completions and answers the stable [`Position`]: whatever was appended up to it is on
 //! the disk and may be acknowledged. A [`Poison`] is final.
 //!
+//! ```
+//! use pinion_wal::disk::sim::{Faults, SimDisk};
+//! use pinion_wal::disk::{Disk, Driver, block_on};
+//! use pinion_wal::{EntryRef, GroupId, LogId, LogIndex, Mono, Options, Term, Wal};
+//!
+//! let (disk, mut driver) = (Disk::new(), SimDisk::new(1, Faults::default()));
+//! let opened = block_on(&disk, &mut driver, None, Wal::open(&disk, LogId(0), Options::tiny()));
+//! let (mut wal, recovered) = opened.expect("an empty directory is a log without groups");
+//! assert!(recovered.groups.is_empty());
+//!
+//! // A turn: append, flush once, and later find out what is stable.
+//! let entry = EntryRef { index: LogIndex(1), term: Term(1), kind: 0, data: b"a batch" };
+//! let position = wal.append_entries(GroupId(16), LogIndex(0), &[entry]);
+//! wal.flush(Mono(0), true);
+//! while wal.poll(Mono(0)).expect("no fault was planned") < position {
+//!     Driver::drive(&mut driver, &disk);
+//! }
+//! ```
+//!
 //! The bytes are in `FORMAT.md`. The way of a record: `wal` (append) -> `buffer` (its place in a block) -> `flush`
 //! (when it is written, when it is stable) -> `background` (segments to write to) -> and after a crash `scan` (which
 //! blocks count), `records` (which records they hold), `replay` (which groups these make), `open` (the next
