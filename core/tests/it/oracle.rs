@@ -8,6 +8,7 @@ mod generate;
 mod patterns;
 mod process;
 mod session;
+mod simulated;
 mod wire;
 
 /// A number from the environment.

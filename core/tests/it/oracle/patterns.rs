@@ -6,7 +6,7 @@ use pinion_shard::glob_matches;
 
 use super::env_number;
 use super::process::Server;
-use super::wire::{Connection, Value};
+use super::wire::{Connection, Peer, Value};
 
 /// Letters of keys and patterns: few, and all that is special.
 const LETTERS: &[u8] = b"ab-]^[c\\d";

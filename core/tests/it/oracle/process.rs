@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use super::wire::Connection;
+use super::wire::{Connection, Peer};
 
 const REDIS: &str = "/usr/bin/redis-server";
 

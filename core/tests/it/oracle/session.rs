@@ -7,7 +7,7 @@ use super::compare::{comparable, differs_by_design, shown};
 use super::env_number;
 use super::generate::Generator;
 use super::process;
-use super::wire::{Connection, Value, request};
+use super::wire::{Connection, Peer, Value, request};
 
 /// A server as the oracle is configured.
 struct Plain {

@@ -41,29 +41,26 @@ impl std::fmt::Debug for Value {
 }
 
 impl Value {
-    /// Reads one reply; nothing at the end of the stream.
-    pub(super) fn read(from: &mut impl BufRead) -> Option<Value> {
+    /// Reads one reply. One that is not whole is an unexpected end.
+    pub(super) fn read(from: &mut impl BufRead) -> std::io::Result<Value> {
         let mut line = Vec::new();
-        from.read_until(b'\n', &mut line).expect("the server answers in time");
-        if line.is_empty() {
-            return None;
-        }
-        let line = line.strip_suffix(b"\r\n").expect("a line has an end");
+        from.read_until(b'\n', &mut line)?;
+        let line = line.strip_suffix(b"\r\n").ok_or(ErrorKind::UnexpectedEof)?;
         let (tag, text) = (line[0], &line[1..]);
         let string = || String::from_utf8_lossy(text).into_owned();
         let number = || string().parse::<i64>().unwrap_or_else(|_| panic!("{} is no number", string()));
-        Some(match tag {
+        Ok(match tag {
             b'+' => Value::Simple(string()),
             b'-' => Value::Error(text.escape_ascii().to_string()),
             b':' => Value::Int(number()),
             b'_' => Value::Null,
             b'$' if number() < 0 => Value::NullBulk,
             b'*' if number() < 0 => Value::NullArray,
-            b'$' => Value::Bulk(bytes(from, number() as usize)),
-            b'=' => Value::Verbatim(bytes(from, number() as usize)),
-            b'*' => Value::Array(values(from, number() as usize)),
-            b'~' => Value::Set(values(from, number() as usize)),
-            b'%' => Value::Map(values(from, 2 * number() as usize)),
+            b'$' => Value::Bulk(bytes(from, number() as usize)?),
+            b'=' => Value::Verbatim(bytes(from, number() as usize)?),
+            b'*' => Value::Array(values(from, number() as usize)?),
+            b'~' => Value::Set(values(from, number() as usize)?),
+            b'%' => Value::Map(values(from, 2 * number() as usize)?),
             _ => panic!("no reply: {}", line.escape_ascii()),
         })
     }
@@ -87,16 +84,31 @@ impl Value {
     }
 }
 
-fn bytes(from: &mut impl Read, len: usize) -> Vec<u8> {
+fn bytes(from: &mut impl Read, len: usize) -> std::io::Result<Vec<u8>> {
     let mut bytes = vec![0; len + 2];
-    from.read_exact(&mut bytes).expect("a bulk is whole");
+    from.read_exact(&mut bytes)?;
     assert!(bytes.ends_with(b"\r\n"));
     bytes.truncate(len);
-    bytes
+    Ok(bytes)
 }
 
-fn values(from: &mut impl BufRead, count: usize) -> Vec<Value> {
-    (0..count).map(|_| Value::read(from).expect("an aggregate is whole")).collect()
+fn values(from: &mut impl BufRead, count: usize) -> std::io::Result<Vec<Value>> {
+    (0..count).map(|_| Value::read(from)).collect()
+}
+
+/// A server as a client sees it.
+pub(super) trait Peer {
+    /// Sends bytes.
+    fn send(&mut self, bytes: &[u8]);
+
+    /// The reply to the next request that was sent.
+    fn reply(&mut self) -> Value;
+
+    /// The reply to one request.
+    fn ask(&mut self, args: &[Vec<u8>]) -> Value {
+        self.send(&request(args));
+        self.reply()
+    }
 }
 
 /// A request as clients send it.
@@ -121,21 +133,6 @@ impl Connection {
         Ok(Connection(BufReader::new(stream)))
     }
 
-    pub(super) fn send(&mut self, bytes: &[u8]) {
-        self.0.get_mut().write_all(bytes).expect("the server takes what it is sent");
-    }
-
-    /// The reply to one request.
-    pub(super) fn ask(&mut self, args: &[Vec<u8>]) -> Value {
-        self.send(&request(args));
-        self.reply()
-    }
-
-    /// The reply to the next request that was sent.
-    pub(super) fn reply(&mut self) -> Value {
-        Value::read(&mut self.0).expect("the server keeps the connection")
-    }
-
     /// Sends everything, then nothing more, and answers everything that comes back.
     pub(super) fn exchange(mut self, bytes: &[u8]) -> Vec<u8> {
         self.send(bytes);
@@ -147,5 +144,15 @@ impl Connection {
             Err(error) if error.kind() == ErrorKind::ConnectionReset => out,
             Err(error) => panic!("{error}"),
         }
+    }
+}
+
+impl Peer for Connection {
+    fn send(&mut self, bytes: &[u8]) {
+        self.0.get_mut().write_all(bytes).expect("the server takes what it is sent");
+    }
+
+    fn reply(&mut self) -> Value {
+        Value::read(&mut self.0).expect("the server answers in time, and keeps the connection")
     }
 }
