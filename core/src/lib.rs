@@ -20,6 +20,7 @@ pub mod metrics;
 pub mod node;
 mod outbox;
 pub mod pin;
+pub mod planted;
 pub mod resp;
 pub mod route;
 pub mod signal;

@@ -49,6 +49,7 @@ use pinion_wal::{Mono, Ticks};
 use crate::conn::Conns;
 use crate::host::{Machine, Now};
 use crate::message::{self, Subject};
+use crate::planted;
 use crate::resp::Arguments;
 use crate::route::Routes;
 use crate::stages::{Stage, Stages};
@@ -232,6 +233,9 @@ impl<O: Owner> Core<O> {
             let mut message = outbox.buffer();
             self.departures[core].into_message(&mut message, self.settings.node, self.id, &mut self.spare);
             self.desk.counters.requests_forwarded += 1;
+            if planted::is("message-delivered-twice") {
+                outbox.message(CoreId(core as u16), message.clone());
+            }
             outbox.message(crate::CoreId(core as u16), message);
         }
         self.ask(outbox);
@@ -329,6 +333,7 @@ impl<O: Owner> Machine for Core<O> {
         let over = self.ticks.now();
         self.note_stall([begun, taken_in, departed, grouped, end, end, over]);
         self.end_if_over(outbox);
-        self.set_deadline(ready || more || left, outbox);
+        let pages = !self.desk.next_pages.is_empty();
+        self.set_deadline(ready || more || left || pages, outbox);
     }
 }

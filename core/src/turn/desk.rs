@@ -20,6 +20,9 @@ use crate::resp::Encoder;
 use crate::stages::{Stage, Stages, Trail};
 use crate::{ConnId, Outbox};
 
+/// Bytes of values that one message of replies carries.
+const MESSAGE_BYTES_MAX: usize = 64 << 20;
+
 /// A page that a gathering needs next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NextPage {
@@ -39,6 +42,10 @@ struct Open {
     head: HeadKind,
     next: u32,
     len: u32,
+    /// Value bytes so far.
+    bytes: usize,
+    /// Why the whole is refused, if it is: an element failed, or the values exceed the budget.
+    refused: Option<ReplyError>,
 }
 
 #[derive(Clone, Copy)]
@@ -84,6 +91,8 @@ pub struct Desk {
     outgoing: Vec<Outgoing>,
     /// Reply bytes that clients have not taken, over all connections.
     unsent_bytes: usize,
+    /// Bytes of elements in gatherings.
+    gathered_bytes: usize,
     unsent_bytes_max: usize,
 }
 
@@ -106,6 +115,7 @@ impl Desk {
             listed: Vec::new(),
             outgoing: (0..cores).map(|_| Outgoing::default()).collect(),
             unsent_bytes: 0,
+            gathered_bytes: 0,
             unsent_bytes_max,
         }
     }
@@ -161,7 +171,7 @@ impl Desk {
             }
             _ => return self.finish(waiter, flight, reply),
         };
-        self.begin(Open { flight, index, waiter, head, next: 0, len });
+        self.begin(Open { flight, index, waiter, head, next: 0, len, bytes: 0, refused: None });
     }
 
     fn begin(&mut self, open: Open) {
@@ -176,6 +186,23 @@ impl Desk {
 
     fn element(&mut self, mut open: Open, flight: u32, index: u32, reply: Reply<'_>) {
         assert!((open.flight, open.index) == (flight, index), "the parts of an array came apart");
+        match reply {
+            Reply::Error(error) => open.refused = open.refused.or(Some(error)),
+            // What a gathering holds is counted with it.
+            Reply::Bulk(bytes) if matches!(open.waiter, Waiter::Conn { .. }) => open.bytes += bytes.len(),
+            _ => {}
+        }
+        if self.unsent_bytes + self.gathered_bytes + open.bytes > self.unsent_bytes_max {
+            open.refused = open.refused.or(Some(ReplyError::Overloaded));
+        }
+        if open.refused.is_none() {
+            self.encode_element(&open, reply);
+        }
+        open.next += 1;
+        if open.next == open.len { self.close(&open) } else { self.open = Some(open) }
+    }
+
+    fn encode_element(&mut self, open: &Open, reply: Reply<'_>) {
         match open.waiter {
             Waiter::Conn { conn, command, .. } => {
                 if let Some(connection) = self.conns.get(conn) {
@@ -183,15 +210,21 @@ impl Desk {
                 }
             }
             Waiter::Part { gathering, part } => {
-                self.gatherings.get_mut(gathering).element(part, open.next, reply);
+                let gathering = self.gatherings.get_mut(gathering);
+                let before = gathering.held_bytes();
+                gathering.element(part, open.next, reply);
+                self.gathered_bytes += gathering.held_bytes() - before;
             }
             Waiter::Answered => unreachable!("an answered waiter opens no array"),
         }
-        open.next += 1;
-        if open.next == open.len { self.close(&open) } else { self.open = Some(open) }
     }
 
     fn close(&mut self, open: &Open) {
+        if let Some(error) = open.refused {
+            self.scratch = Vec::new();
+            self.counters.replies_refused += 1;
+            return self.finish(open.waiter, open.flight, Reply::Error(error));
+        }
         match open.waiter {
             Waiter::Conn { conn, place, command } => {
                 let encoded = std::mem::take(&mut self.scratch);
@@ -252,6 +285,7 @@ impl Desk {
             }
             Step::Whole => {
                 let whole = self.gatherings.remove(gathering);
+                self.gathered_bytes -= whole.held_bytes();
                 self.fill_counted(whole.conn, whole.place, flight, false, |encoder| whole.encode(encoder));
             }
         }
@@ -416,6 +450,7 @@ impl Desk {
         let held: usize =
             self.conns.iter().map(|conn| conn.unsent_bytes + conn.out.len() + conn.ring.early_bytes()).sum();
         assert_eq!(held, self.unsent_bytes, "reply bytes are counted wrongly");
+        assert_eq!(self.gatherings.held_bytes(), self.gathered_bytes, "gathered bytes are counted wrongly");
     }
 }
 
@@ -438,6 +473,13 @@ impl Replies for Desk {
         if outgoing.answered.last() != Some(&to.slot) {
             outgoing.answered.push(to.slot);
         }
+        // Values of one turn for one core are bounded; the rest becomes an error, which refuses a whole array.
+        let reply = match reply {
+            Reply::Bulk(bytes) if outgoing.message.len() + bytes.len() > MESSAGE_BYTES_MAX => {
+                Reply::Error(ReplyError::Overloaded)
+            }
+            reply => reply,
+        };
         message::put_reply(&mut outgoing.message, to.slot, to.index, reply);
     }
 }

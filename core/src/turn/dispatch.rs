@@ -9,6 +9,7 @@ use super::owner::Owner;
 use crate::ConnId;
 use crate::command::{Action, CommandError, CommandId, Crossing, Keyed, KeyedKind, crossing, resolve};
 use crate::conn::Place;
+use crate::planted;
 use crate::resp::Request;
 use crate::route::{Route, argument_bytes, key_of_read, key_of_write};
 
@@ -156,7 +157,10 @@ impl<O: Owner> Core<O> {
     fn read(&mut self, conn: ConnId, route: Route, read: &Read<'_>, waiter: Waiter) {
         self.desk.counters.reads += 1;
         let Some(connection) = self.desk.conns.get(conn) else { return };
-        let after = connection.read_after(route.group, self.turn);
+        let after = match connection.read_after(route.group, self.turn) {
+            _ if planted::is("read-forgets-own-write") => crate::conn::After::Nothing,
+            after => after,
+        };
         let departure = &mut self.departures[usize::from(route.core.0)];
         departure.read(route.group, read, after, waiter, &mut self.desk.flights);
     }

@@ -115,6 +115,15 @@ impl Gathering {
         }
     }
 
+    /// Bytes of the elements that have come.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        match &self.shape {
+            Shape::Elements(elements) => elements.bytes.len(),
+            _ => self.pages.len(),
+        }
+    }
+
     /// Whether its pages come with items behind them.
     #[must_use]
     pub const fn has_items(&self) -> bool {
@@ -230,6 +239,12 @@ impl Gatherings {
     pub fn remove(&mut self, slot: u32) -> Gathering {
         self.free.push(slot);
         self.slots[slot as usize].take().expect("a gathering ends once")
+    }
+
+    /// Bytes of the elements that all of them hold.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.slots.iter().flatten().map(Gathering::held_bytes).sum()
     }
 
     /// How many are in the making.

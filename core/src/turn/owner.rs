@@ -102,6 +102,7 @@ impl Owner for Groups {
 
     fn report(&self) -> OwnerReport {
         OwnerReport {
+            memtable_bytes: self.engine().memtable_bytes() as u64,
             log_bytes: self.log().retained_bytes(),
             groups: self.ids().count() as u64,
             no_space: self.log().writable().is_err(),

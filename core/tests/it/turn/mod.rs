@@ -3,6 +3,8 @@
 mod memory;
 mod node;
 mod pipelines;
+#[cfg(feature = "planted")]
+mod planted;
 mod pressure;
 mod stages;
 

@@ -53,6 +53,28 @@ fn replies_beyond_the_budget_are_typed_errors() {
     expect(&mut host, clients[0], &words("EXISTS k"), ":1\r\n");
 }
 
+/// O1: an array whose values exceed the budget is refused whole, from one group and from several.
+#[test]
+fn arrays_beyond_the_budget_are_refused_whole() {
+    for (cores, groups) in [(1, 1), (2, 4)] {
+        let mut host = memory_node(seed(18), cores, groups, World::default(), |settings| {
+            settings.unsent_bytes_max = 300_000;
+        });
+        let client = host.connect(0);
+        let value = vec![b'v'; 100_000];
+        for key in ["a", "b", "c", "d"] {
+            expect(&mut host, client, &request(&[b"SET", key.as_bytes(), &value]), "+OK\r\n");
+        }
+        let refused = call(&mut host, client, "MGET a b c d a b c d", |reply| reply.ends_with(b"\r\n"));
+        assert!(refused.starts_with("-TRYAGAIN"), "{}", &refused[..refused.len().min(80)]);
+        let whole = call(&mut host, client, "MGET a none", |reply| {
+            reply.len() > 100_000 && reply.ends_with(b"$-1\r\n")
+        });
+        assert!(whole.starts_with("*2\r\n$100000\r\n"));
+        host.machines().for_each(Core::check);
+    }
+}
+
 /// O5: more writes than a group takes are answered with a typed, retryable error, each in its place.
 #[test]
 fn overload_is_answered_in_place_with_a_typed_error() {

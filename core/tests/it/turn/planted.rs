@@ -1,0 +1,57 @@
+//! What these tests check can fail: each planted bug is caught by one of them, and the same run is clean without it.
+
+use super::*;
+use pinion_core::planted::plant;
+
+/// Runs `check` with a bug and without it, in threads of their own.
+fn caught(bug: &'static str, check: fn()) {
+    std::thread::scope(|scope| {
+        let with = scope.spawn(move || {
+            plant(bug);
+            check();
+        });
+        assert!(with.join().is_err(), "{bug} was not caught");
+        assert!(scope.spawn(check).join().is_ok(), "a clean run fails");
+    });
+}
+
+fn pipeline_of_one_key() {
+    let mut host = memory_node(seed(41), 2, 4, World::default(), |_| {});
+    let client = host.connect(0);
+    expect(
+        &mut host,
+        client,
+        &["SET k 1", "GET k", "SET k 2", "GET k"].map(words).concat(),
+        "+OK\r\n$1\r\n1\r\n+OK\r\n$1\r\n2\r\n",
+    );
+}
+
+fn pipeline_over_all_cores() {
+    let mut host = memory_node(seed(42), 3, 6, World::default(), |_| {});
+    let client = host.connect(0);
+    let pipeline: Vec<u8> =
+        (0..30).flat_map(|number| words(&format!("INCRBY key:{number} {number}"))).collect();
+    let expected: String = (0..30).map(|number| format!(":{number}\r\n")).collect();
+    expect(&mut host, client, &pipeline, &expected);
+    expect(
+        &mut host,
+        client,
+        &pipeline,
+        &(0..30).map(|number| format!(":{}\r\n", 2 * number)).collect::<String>(),
+    );
+}
+
+#[test]
+fn a_read_that_forgets_its_own_writes_is_caught() {
+    caught("read-forgets-own-write", pipeline_of_one_key);
+}
+
+#[test]
+fn a_message_delivered_twice_is_caught() {
+    caught("message-delivered-twice", pipeline_over_all_cores);
+}
+
+#[test]
+fn a_reply_out_of_turn_is_caught() {
+    caught("reply-out-of-turn", pipeline_over_all_cores);
+}
