@@ -137,8 +137,11 @@ async fn take_read(files: &mut [Scanned], reads: &mut VecDeque<(usize, OpFuture)
     let file = &mut files[index];
     let left = usize::try_from(file.file.blocks).expect("a file fits memory") - file.blocks.len();
     let blocks = left.min(READ_BYTES / BLOCK_BYTES);
+    let start = file.blocks.len();
     file.blocks.extend(buf.chunks_exact(BLOCK_BYTES).take(blocks).map(format::inspect));
-    file.pieces.push(buf);
+    // What holds no records is not kept: segments that wait for their use are the most of it.
+    let holds = file.blocks[start..].iter().any(|block| valid(block).is_some());
+    file.pieces.push(if holds { buf } else { AlignedBuf::zeroed(BLOCK_BYTES) });
     Ok(())
 }
 
