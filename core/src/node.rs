@@ -8,6 +8,7 @@ mod directory;
 mod error;
 mod hardware;
 mod limits;
+mod start;
 mod watch;
 
 #[cfg(test)]
@@ -17,4 +18,5 @@ pub use directory::{Directory, DirectoryError, LOCK_FILE};
 pub use error::NodeError;
 pub use hardware::look as look_at_hardware;
 pub use limits::make_room_for;
+pub use start::run;
 pub use watch::watch;

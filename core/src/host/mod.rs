@@ -22,4 +22,9 @@ use crate::{Inbox, Outbox};
 pub trait Machine {
     /// Takes what happened from `inbox` and leaves what is to be done in `outbox`. Never blocks.
     fn turn(&mut self, now: Now, inbox: &mut Inbox, outbox: &mut Outbox);
+
+    /// Whether clients may come. Until every core says so, the turns run without them.
+    fn is_ready(&self) -> bool {
+        true
+    }
 }

@@ -1,6 +1,7 @@
 //! Why a node does not start, or ends other than by being asked to.
 
 use pinion_shard::layout::LayoutError;
+use pinion_shard::rehome::RehomeError;
 use pinion_wal::disk::DiskError;
 
 use super::DirectoryError;
@@ -21,6 +22,9 @@ pub enum NodeError {
     /// The directory was founded otherwise, or damaged.
     #[error(transparent)]
     Layout(#[from] LayoutError),
+    /// The groups cannot be homed on the cores there are.
+    #[error(transparent)]
+    Rehome(#[from] RehomeError),
     /// A core cannot be started.
     #[error("{0}")]
     Start(String),

@@ -2,4 +2,5 @@
 
 mod fuzz_resp;
 mod oracle;
+mod server;
 mod turn;

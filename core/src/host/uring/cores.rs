@@ -78,7 +78,8 @@ pub struct Cores {
 }
 
 impl Cores {
-    /// Starts one thread per core; `open` makes the machine of each. Returns when all serve, or none.
+    /// Starts one thread per core; `open` makes the machine of each. Returns when all are ready and listen, or none is
+    /// left.
     pub fn start<M, E, F>(plan: Plan, open: F) -> Result<Self, StartError<E>>
     where
         M: Machine,
@@ -98,6 +99,8 @@ impl Cores {
         let (report, reports) = channel();
         let mut cores = Self { threads: Vec::new(), siblings: siblings.clone(), ended: ended.clone() };
         let mut gates = Vec::new();
+        let handles = sockets.iter().map(OwnedFd::try_clone).collect::<Result<Vec<_>, _>>();
+        let handles = handles.map_err(system("a socket cannot be duplicated"))?;
         let open = Arc::new(open);
         for ((mesh, cpu), socket) in meshes.into_iter().zip(cpus).zip(sockets) {
             let (go, gate) = channel();
@@ -122,16 +125,20 @@ impl Cores {
         }
         drop(report);
         cores.await_ready(&reports, &gates)?;
+        if let Err(error) = super::listener::listen(&handles) {
+            siblings.stop();
+            return Err(system("a socket cannot be listened on")(error));
+        }
+        siblings.open();
         Ok(cores)
     }
 
-    /// Lets the cores listen once all are open. On an error of one, the gates close and all end.
+    /// Waits until all are open, lets them run, waits until all are ready. On an error of one, all end.
     fn await_ready<E>(
         &mut self,
         reports: &Receiver<Result<(), StartError<E>>>,
         gates: &[Sender<()>],
     ) -> Result<(), StartError<E>> {
-        // Opened; then, when let through the gate, listening.
         for step in 0..2 {
             for _ in 0..gates.len() {
                 match reports.recv() {
@@ -231,10 +238,16 @@ impl Seed {
         if gate.recv().is_err() {
             return Exit::Stopped;
         }
-        let listening = host.listen(socket).map_err(system("a socket cannot be listened on"));
-        let failed = listening.is_err();
-        let _ = report.send(listening);
-        if failed { Exit::Stopped } else { host.run(&mut machine) }
+        let mut is_ready = false;
+        let exit = host.run(&mut machine, socket, || {
+            is_ready = true;
+            let _ = report.send(Ok(()));
+        });
+        if !is_ready {
+            // Whoever waits for this core shall wait no longer: it has ended, and its exit says why.
+            let _ = report.send(Ok(()));
+        }
+        exit
     }
 
     fn open<M: Machine, E>(

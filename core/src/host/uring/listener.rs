@@ -62,7 +62,7 @@ impl ListenError {
     }
 }
 
-/// Binds one socket per core to `address`; nobody can connect before [`Listener::start`]. Port 0 picks a free port, the
+/// Binds one socket per core to `address`; nobody can connect before [`listen`]. Port 0 picks a free port, the
 /// same for all. Answers the sockets and the address they are bound to.
 pub fn bind(address: SocketAddr, cores: usize) -> Result<(Vec<OwnedFd>, SocketAddr), ListenError> {
     // Sockets that share a port do not notice another server of the same user that shares it too: a socket that does not
@@ -75,6 +75,14 @@ pub fn bind(address: SocketAddr, cores: usize) -> Result<(Vec<OwnedFd>, SocketAd
     drop(alone);
     let sockets = (0..cores).map(|_| bound(address, true)).collect::<Result<_, _>>();
     Ok((sockets.map_err(|errno| ListenError::new(address, errno))?, address))
+}
+
+/// Lets clients connect to sockets of [`bind`]. They wait until they are accepted.
+pub fn listen(sockets: &[OwnedFd]) -> std::io::Result<()> {
+    for socket in sockets {
+        rustix::net::listen(socket, BACKLOG)?;
+    }
+    Ok(())
 }
 
 fn bound(address: SocketAddr, shared: bool) -> rustix::io::Result<OwnedFd> {
@@ -110,12 +118,11 @@ pub enum Accepted {
 }
 
 impl Listener {
-    /// Lets clients connect to a socket of [`bind`].
-    pub fn start(socket: OwnedFd, ring: &mut Ring) -> rustix::io::Result<Self> {
-        rustix::net::listen(&socket, BACKLOG)?;
+    /// Accepts the clients of a socket that is listened on.
+    pub fn start(socket: OwnedFd, ring: &mut Ring) -> Self {
         let mut listener = Self { socket, armed: false, retry_at: None, stopped: false };
         listener.arm(ring);
-        Ok(listener)
+        listener
     }
 
     /// Accepts no more. Who is in the backlog is refused when the socket is dropped.

@@ -97,6 +97,8 @@ pub struct Uring {
     disk_ops: Option<DiskOps>,
     net: Net,
     listener: Option<Listener>,
+    /// To be listened on once every core is ready.
+    closed: Option<OwnedFd>,
     mesh: Mesh,
     siblings: Arc<Siblings>,
     clock: Clock,
@@ -135,6 +137,7 @@ impl Uring {
             disk_ops: data_dir.map(DiskOps::new),
             net: Net::default(),
             listener: None,
+            closed: None,
             mesh,
             siblings,
             clock,
@@ -169,20 +172,22 @@ impl Uring {
         run_until(&disk, &mut DiskDriver { host: self }, tasks, future).ok()
     }
 
-    /// Lets clients connect to a socket of [`bind`].
-    pub fn listen(&mut self, socket: OwnedFd) -> std::io::Result<()> {
-        self.listener = Some(Listener::start(socket, &mut self.ring)?);
-        Ok(())
-    }
-
-    /// Runs the machine until it has finished.
-    pub fn run(&mut self, machine: &mut impl Machine) -> Exit {
+    /// Runs the machine until it has finished. `ready` is called once, when it says that clients may come; they may when
+    /// all cores have said so and `socket`, one of [`bind`], is listened on.
+    pub fn run(&mut self, machine: &mut impl Machine, socket: OwnedFd, ready: impl FnOnce()) -> Exit {
+        self.closed = Some(socket);
+        let mut ready = Some(ready);
         loop {
             self.gather();
             let now = self.clock.sample();
             self.now = now.mono;
             self.now_ticks = self.ticks.now();
             machine.turn(now, &mut self.inbox, &mut self.outbox);
+            if machine.is_ready()
+                && let Some(ready) = ready.take()
+            {
+                ready();
+            }
             self.carry_out();
             if let Some(exit) = self.outbox.take_exit() {
                 if exit == Exit::Stopped {
@@ -199,7 +204,7 @@ impl Uring {
         self.ring_completions();
         let Self { mesh, inbox, .. } = self;
         mesh.receive(|from, message| inbox.push_message(from, message));
-        if self.siblings.has_news(self.core, self.stop_seen) {
+        if self.has_news() {
             self.take_news();
         }
         self.inbox.set_received_at_ticks(self.ticks.now());
@@ -249,7 +254,16 @@ impl Uring {
         }
     }
 
+    fn has_news(&self) -> bool {
+        self.siblings.has_news(self.core, self.stop_seen, self.closed.is_some())
+    }
+
     fn take_news(&mut self) {
+        if self.siblings.is_open()
+            && let Some(socket) = self.closed.take()
+        {
+            self.listener = Some(Listener::start(socket, &mut self.ring));
+        }
         if self.siblings.is_stopping() && !std::mem::replace(&mut self.stop_seen, true) {
             if let Some(listener) = &mut self.listener {
                 listener.stop(&mut self.ring);
@@ -328,7 +342,7 @@ impl Uring {
                 self.enter_ring(Wait::No);
                 return true;
             }
-            if self.mesh.has_mail() || self.siblings.has_news(self.core, self.stop_seen) {
+            if self.mesh.has_mail() || self.has_news() {
                 return true;
             }
             std::hint::spin_loop();
@@ -348,7 +362,7 @@ impl Uring {
         if !may_sleep {
             return self.enter_ring(Wait::No);
         }
-        if self.siblings.has_news(self.core, self.stop_seen) {
+        if self.has_news() {
             self.mesh.unpark();
             return self.enter_ring(Wait::No);
         }

@@ -22,6 +22,8 @@ pub struct Siblings {
     members: Vec<Member>,
     clients: AtomicUsize,
     clients_max: usize,
+    /// All cores are ready: clients may come.
+    open: AtomicBool,
     stop: AtomicBool,
 }
 
@@ -48,13 +50,29 @@ impl Siblings {
             })
         };
         let members = parking.iter().map(|_| member()).collect::<io::Result<_>>()?;
-        let (clients, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Ok(Arc::new(Self { clock: Clock::new(), parking, members, clients, clients_max, stop }))
+        let clients = AtomicUsize::new(0);
+        let (open, stop) = (AtomicBool::new(false), AtomicBool::new(false));
+        Ok(Arc::new(Self { clock: Clock::new(), parking, members, clients, clients_max, open, stop }))
     }
 
     /// Asks every core to stop, and wakes them.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Release);
+        self.wake_all();
+    }
+
+    /// Lets every core listen, and wakes them.
+    pub(super) fn open(&self) {
+        self.open.store(true, Ordering::Release);
+        self.wake_all();
+    }
+
+    /// Whether the cores may listen.
+    pub(super) fn is_open(&self) -> bool {
+        self.open.load(Ordering::Acquire)
+    }
+
+    fn wake_all(&self) {
         for (index, parking) in self.parking.iter().enumerate() {
             if parking.must_wake() {
                 self.ring_bell(index);
@@ -124,10 +142,11 @@ impl Siblings {
         }
     }
 
-    /// Whether something other than a message waits for `core`: a connection, or the wish to stop.
-    pub(super) fn has_news(&self, core: CoreId, stop_seen: bool) -> bool {
+    /// Whether something other than a message waits for `core`: a connection, the wish to stop, or that it may listen.
+    pub(super) fn has_news(&self, core: CoreId, stop_seen: bool, closed: bool) -> bool {
         self.members[usize::from(core.0)].handed_count.load(Ordering::Acquire) > 0
-            || (!stop_seen && self.stop.load(Ordering::Acquire))
+            || (!stop_seen && self.is_stopping())
+            || (closed && self.is_open())
     }
 
     /// Takes the connections handed to `core`.
@@ -198,13 +217,13 @@ mod tests {
     fn a_sleeping_core_is_woken_for_a_handed_connection() {
         let siblings = siblings(2, 2);
         siblings.parking[1].announce();
-        assert!(!siblings.has_news(CoreId(1), false));
+        assert!(!siblings.has_news(CoreId(1), false, false));
         let socket = eventfd(0, EventfdFlags::CLOEXEC).expect("a descriptor");
         siblings.hand_over(CoreId(1), socket);
-        assert!(siblings.has_news(CoreId(1), false));
+        assert!(siblings.has_news(CoreId(1), false, false));
         let mut rings = [0; 8];
         rustix::io::read(siblings.bell(CoreId(1)), &mut rings).expect("the bell was rung");
         assert_eq!(siblings.take_handed(CoreId(1)).len(), 1);
-        assert!(!siblings.has_news(CoreId(1), false));
+        assert!(!siblings.has_news(CoreId(1), false, false));
     }
 }

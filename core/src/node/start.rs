@@ -1,0 +1,189 @@
+//! From a configuration to serving cores, and to their end.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use pinion_lsm::{Cache, Engine};
+use pinion_shard::clock::Word;
+use pinion_shard::layout::{self, Founding, Layout, Wanted};
+use pinion_shard::{ClusterId, Groups, NodeId, OpenError, rehome};
+use pinion_wal::disk::direct::DirectDisk;
+use pinion_wal::disk::{Disk, block_on};
+use pinion_wal::task::Tasks;
+use rustix::rand::{GetRandomFlags, getrandom};
+
+use super::{Directory, NodeError, make_room_for, watch};
+use crate::config::{Config, Secret};
+use crate::host::uring::{Cores, Opening, Plan, UringOptions, bind};
+use crate::host::{Machine, Now};
+use crate::ledger::{Ledger, RECEIVE_BUFFER_BYTES, Use};
+use crate::signal::StopSignals;
+use crate::turn::{Core, Settings};
+use crate::{Inbox, Outbox};
+
+/// Of the memtable budget of a core, one memtable is sealed at this part, so that several can be on their way to disk.
+const MEMTABLE_SEAL_PART: usize = 4;
+
+/// Serves until a signal, or until a core must not go on. `say` is told, in lines for people, what happens.
+///
+/// # Errors
+/// When the node cannot be started, or ended other than by being asked to.
+pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<(), NodeError> {
+    let signals = StopSignals::take_over()
+        .map_err(|cause| NodeError::System { what: "signals cannot be taken over", cause })?;
+    make_room_for(config.clients_max)?;
+    let (sockets, address) = bind(config.address(), config.cpus.len())?;
+    let directory = Directory::hold(&config.data_dir)?;
+    let ledger = Ledger::divide(config.memory_bytes, config.cpus.len());
+    say(&format!("memory: {} MiB ({ledger})", config.memory_bytes >> 20));
+    let node = Node { layout: lay_out(config, &directory, &ledger)?, ..Node::new(config, &ledger, address)? };
+    let (layout, cores) = (node.layout.clone(), config.cpus.len());
+    let plan = Plan {
+        cpus: config.cpus.clone(),
+        sockets,
+        data_dir: Some(directory.path().to_owned()),
+        options: UringOptions {
+            receive_buffers: ledger.receive_buffers(),
+            receive_buffer_bytes: usize::try_from(RECEIVE_BUFFER_BYTES).expect("small"),
+            worker_cpus: Vec::new(),
+        },
+        clients_max: config.clients_max,
+    };
+    let cores_running = Cores::start(plan, move |opening| node.open(opening))
+        .map_err(|error| NodeError::Start(error.to_string()))?;
+    say(&format!(
+        "ready on {address}: {cores} cores (CPUs {:?}), {} data groups, data in {}",
+        config.cpus,
+        layout.groups.len(),
+        directory.path().display()
+    ));
+    watch(&signals, cores_running, say)?;
+    say("stopped");
+    Ok(())
+}
+
+/// Why a core cannot be opened.
+#[derive(Debug, thiserror::Error)]
+enum CoreError {
+    /// Its groups cannot.
+    #[error("the data directory cannot be opened: {0}")]
+    Groups(#[from] OpenError),
+    /// It waits for something that never comes.
+    #[error("the data directory cannot be opened: its recovery has stalled; this is a bug of Pinion")]
+    Stalled,
+}
+
+/// A core whose clients come when its groups serve.
+struct Served(Core<Groups>);
+
+impl Machine for Served {
+    fn turn(&mut self, now: Now, inbox: &mut Inbox, outbox: &mut Outbox) {
+        self.0.turn(now, inbox, outbox);
+    }
+
+    fn is_ready(&self) -> bool {
+        self.0.owner().is_ready()
+    }
+}
+
+/// What every core of a node is opened with.
+struct Node {
+    layout: Layout,
+    ledger: Ledger,
+    word: Arc<Word>,
+    seed: u64,
+    settings: Settings,
+}
+
+impl Node {
+    fn new(config: &Config, ledger: &Ledger, address: SocketAddr) -> Result<Self, NodeError> {
+        let cores = count_of(config);
+        let [a, b, c] = [random()?, random()?, random()?];
+        let mut settings = Settings::new(pinion_shard::CoreId(0), cores, NodeId(0));
+        settings.password = config.password.as_ref().map(|password: &Secret| password.bytes().to_vec());
+        settings.receive_bytes_max = ledger.bytes_per_core(Use::PartialCommands);
+        settings.unsent_bytes_max = ledger.bytes_per_core(Use::SendBuffers);
+        settings.memory_bytes_max = config.memory_bytes;
+        settings.port = address.port();
+        settings.run_id = format!("{a:016x}{b:016x}{:08x}", c >> 32);
+        settings.process_id = std::process::id();
+        settings.config =
+            config.shown.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        // Replaced by the layout that the directory has.
+        let founding = Founding { cluster: ClusterId(1), node: NodeId(1) };
+        let layout = Layout::found(&Wanted { cores, groups: None, founding });
+        Ok(Self { layout, ledger: ledger.clone(), word: Arc::new(Word::new()), seed: random()?, settings })
+    }
+
+    /// Opens the machine of a core, on its thread and ring.
+    fn open(&self, opening: Opening<'_>) -> Result<Served, CoreError> {
+        let Opening { core, host, disk } = opening;
+        let ticks = host.ticks();
+        let mut tasks = Tasks::new(ticks.clone());
+        let spawner = tasks.spawner();
+        let cache = Cache::new(self.ledger.bytes_per_core(Use::Cache));
+        let engine = Engine::new(disk.clone(), spawner.clone(), cache, rows(&self.ledger));
+        let setup = pinion_shard::Setup {
+            core,
+            layout: self.layout.clone(),
+            disk,
+            spawner,
+            engine,
+            word: self.word.clone(),
+            seed: self.seed ^ u64::from(core.0) << 48,
+            options: groups(&self.ledger, &self.layout),
+        };
+        let now = host.now();
+        let groups =
+            host.complete(Some(&mut tasks), Groups::open(setup, now)).ok_or(CoreError::Stalled)??;
+        let settings = Settings { core, node: self.layout.node, started: now.mono, ..self.settings.clone() };
+        Ok(Served(Core::over(Rc::new(settings), groups, tasks, ticks)))
+    }
+}
+
+/// Reads the layout of the directory, or founds it, and homes its groups on the cores there are.
+fn lay_out(config: &Config, directory: &Directory, ledger: &Ledger) -> Result<Layout, NodeError> {
+    let cluster = u128::from(random()?) << 64 | u128::from(random()?);
+    // 48 bits, and never zero.
+    let node = NodeId(random()? >> 16 | 1);
+    let founding = Founding { cluster: ClusterId(cluster), node };
+    let wanted = Wanted { cores: count_of(config), groups: config.groups, founding };
+    let disk = Disk::new();
+    let mut driver = DirectDisk::new(directory.path())?;
+    let layout = block_on(&disk, &mut driver, None, layout::open(&disk, &wanted))?;
+    let wal = groups(ledger, &layout).wal;
+    Ok(block_on(&disk, &mut driver, None, rehome::rehome(&disk, layout, wanted.cores, &wal))?)
+}
+
+fn rows(ledger: &Ledger) -> pinion_lsm::Options {
+    let memtables = ledger.bytes_per_core(Use::Memtables);
+    pinion_lsm::Options {
+        memtable_bytes_seal: memtables / MEMTABLE_SEAL_PART,
+        memtable_bytes_max: memtables,
+        ..pinion_lsm::Options::default()
+    }
+}
+
+fn groups(ledger: &Ledger, layout: &Layout) -> pinion_shard::Options {
+    let groups_per_core = layout.groups.len().div_ceil(usize::from(layout.cores));
+    pinion_shard::Options {
+        // One group may use what several do not: proposals that wait are short-lived, and rarely everywhere at once.
+        proposal_bytes_max: ledger.bytes_per_core(Use::Proposals) * 2 / (groups_per_core + 1),
+        ..pinion_shard::Options::default()
+    }
+}
+
+fn count_of(config: &Config) -> u16 {
+    u16::try_from(config.cpus.len()).unwrap_or(u16::MAX)
+}
+
+fn random() -> Result<u64, NodeError> {
+    let mut bytes = [0; 8];
+    let filled = getrandom(&mut bytes, GetRandomFlags::empty()).map_err(|errno| NodeError::System {
+        what: "the kernel gives no random bytes",
+        cause: errno.into(),
+    })?;
+    assert_eq!(filled, bytes.len(), "short requests are filled whole");
+    Ok(u64::from_ne_bytes(bytes))
+}
