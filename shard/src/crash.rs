@@ -28,6 +28,20 @@ pub struct Workload {
     pub crash_in_recovery: bool,
 }
 
+/// A memtable of so many bytes goes to tables: small ones empty the log, large ones leave everything to its replay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemtableBytes(pub usize);
+
+const SMALL: MemtableBytes = MemtableBytes(8 << 10);
+
+impl Workload {
+    fn options(&self, cores: u16, seed: u64, memtable: MemtableBytes) -> SimOptions {
+        let mut options = SimOptions { cores, ..SimOptions::small(self.groups, seed) };
+        options.rows.memtable_bytes_seal = memtable.0;
+        options
+    }
+}
+
 /// What a run of the harness did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Report {
@@ -61,7 +75,7 @@ pub fn run(workload: &Workload, seed: u64, patterns: &[Pattern], step: u64) -> R
             report.points += 1;
             report.acknowledged += load.acknowledged_count();
             report.points +=
-                recover(workload, seed ^ halt, image, &load).map_err(|e| format!("{at}: {e}"))?;
+                recover(workload, seed ^ halt, SMALL, image, &load).map_err(|e| format!("{at}: {e}"))?;
             if ended {
                 break;
             }
@@ -78,13 +92,14 @@ pub fn run(workload: &Workload, seed: u64, patterns: &[Pattern], step: u64) -> R
 /// The first broken promise.
 pub fn crash_moves(
     workload: &Workload,
+    memtable: MemtableBytes,
     seed: u64,
     patterns: &[Pattern],
     step: u64,
 ) -> Result<Report, String> {
     let mut report = Report::default();
     let (from, to) = (workload.cores[0], workload.cores[1]);
-    let options = |cores| SimOptions { cores, ..SimOptions::small(workload.groups, seed) };
+    let options = |cores| workload.options(cores, seed, memtable);
     let mut load = Load::new(seed, workload.groups);
     let sim = SimDisk::new(seed, Faults::default());
     let mut node = SimNode::start(sim, options(from)).map_err(|refused| refused.1.to_string())?;
@@ -110,7 +125,8 @@ pub fn crash_moves(
             // Either number of cores may be tried next.
             let cores = if halt % 2 == 0 { vec![from, to] } else { vec![to, from] };
             let next = Workload { cores, ..workload.clone() };
-            report.points += recover(&next, seed ^ halt, image, &load).map_err(|e| format!("{at}: {e}"))?;
+            report.points +=
+                recover(&next, seed ^ halt, memtable, image, &load).map_err(|e| format!("{at}: {e}"))?;
             if ended {
                 break;
             }
@@ -130,7 +146,7 @@ pub fn fail_each(workload: &Workload, seed: u64, for_ever: bool, step: u64) -> R
         let faults = Faults::default().fail_nth(nth, for_ever);
         let sim = SimDisk::new(seed, faults);
         let mut load = Load::new(seed, workload.groups);
-        let options = SimOptions { cores: workload.cores[0], ..SimOptions::small(workload.groups, seed) };
+        let options = workload.options(workload.cores[0], seed, SMALL);
         let (sim, ended) = match SimNode::start(sim, options) {
             Ok(mut node) => {
                 let ended = load.drive(&mut node, workload.batches);
@@ -142,7 +158,7 @@ pub fn fail_each(workload: &Workload, seed: u64, for_ever: bool, step: u64) -> R
         report.failures += u64::from(reached);
         report.acknowledged += load.acknowledged_count();
         let image = sim.crashed(Pattern::RandomHalf, seed ^ nth);
-        recover(workload, seed ^ nth, image, &load).map_err(|e| format!("{at}: {e}"))?;
+        recover(workload, seed ^ nth, SMALL, image, &load).map_err(|e| format!("{at}: {e}"))?;
         if ended && !reached {
             break;
         }
@@ -160,7 +176,7 @@ fn until_halt(
     let mut sim = SimDisk::new(seed, Faults::default());
     sim.halt_after(Some(halt));
     let mut load = Load::new(seed, workload.groups);
-    let options = SimOptions { cores: workload.cores[0], ..SimOptions::small(workload.groups, seed) };
+    let options = workload.options(workload.cores[0], seed, SMALL);
     let (sim, ended) = match SimNode::start(sim, options) {
         Ok(mut node) => {
             let ended = load.drive(&mut node, workload.batches);
@@ -176,14 +192,20 @@ fn until_halt(
 }
 
 /// Opens what a crash left, with each number of cores in turn, and compares. Answers how often it crashed again.
-fn recover(workload: &Workload, seed: u64, image: Image, load: &Load) -> Result<u64, String> {
+fn recover(
+    workload: &Workload,
+    seed: u64,
+    memtable: MemtableBytes,
+    image: Image,
+    load: &Load,
+) -> Result<u64, String> {
     let mut image = image;
     let mut crashes = 0;
     if workload.crash_in_recovery {
         let mut sim = SimDisk::from_image(image, seed, Faults::default());
         sim.halt_after(Some(1 + seed % 97));
         let cores = *workload.cores.last().unwrap_or(&1);
-        let options = SimOptions { cores, ..SimOptions::small(workload.groups, seed) };
+        let options = workload.options(cores, seed, memtable);
         let sim = match SimNode::start(sim, options) {
             Ok(mut node) => {
                 node.run_ready();
@@ -201,7 +223,7 @@ fn recover(workload: &Workload, seed: u64, image: Image, load: &Load) -> Result<
     for (run, &cores) in workload.cores.iter().enumerate() {
         let sim = SimDisk::from_image(image, seed + run as u64, Faults::default());
         let lanes = [8, 1, 4, 2][run % 4];
-        let options = SimOptions { cores, lanes, ..SimOptions::small(workload.groups, seed) };
+        let options = SimOptions { lanes, ..workload.options(cores, seed, memtable) };
         let mut node =
             SimNode::start(sim, options).map_err(|refused| format!("recovery refused: {}", refused.1))?;
         if !node.run_ready() {

@@ -1,7 +1,8 @@
 //! A Raft group and its state machine; time, transactions, routes.
 //!
 //! This crate knows no socket, ring or thread, reads no clock and draws no randomness: all of it enters as arguments.
-//! Read first: [`Command`] (what is logged), [`Batch`] (how it is logged), [`Reply`] (what comes back).
+//! Read first: [`Command`] (what is logged), [`Batch`] (how it is logged), [`Reply`] (what comes back), [`Groups`] (who runs
+//! all groups of a core) and [`Layout`] (which groups there are, and where).
 
 pub mod apply;
 mod archive;

@@ -1,6 +1,6 @@
 //! Crash points of a node: its log and rows together, on one and two cores.
 
-use pinion_shard::crash::{Report, Workload, crash_moves, fail_each, run};
+use pinion_shard::crash::{MemtableBytes, Report, Workload, crash_moves, fail_each, run};
 use pinion_wal::disk::sim::{PATTERNS, Pattern};
 
 /// Every `PINION_CRASH_STEP`-th operation is a crash point; 1 tries them all.
@@ -48,10 +48,14 @@ fn the_number_of_cores_may_change() {
 /// M9: a crash at any operation of the move between logs leaves every group whole.
 #[test]
 fn an_interrupted_move_loses_nothing() {
-    for (name, cores) in [("1 to 2", [1, 2]), ("2 to 1", [2, 1]), ("2 to 3", [2, 3])] {
-        let workload = Workload { crash_in_recovery: true, ..workload(name, &cores, true) };
-        let report = crash_moves(&workload, seed(), &[Pattern::Nothing, Pattern::RandomHalf], step(5))
-            .unwrap_or_else(|broken| panic!("{broken}"));
+    for (name, cores, memtable_bytes) in
+        [("1 to 2", [1, 2], 1 << 20), ("2 to 1", [2, 1], 1 << 20), ("2 to 3", [2, 3], 8 << 10)]
+    {
+        let workload = workload(name, &cores, true);
+        let memtable = MemtableBytes(memtable_bytes);
+        let report =
+            crash_moves(&workload, memtable, seed(), &[Pattern::Nothing, Pattern::RandomHalf], step(5))
+                .unwrap_or_else(|broken| panic!("{broken}"));
         println!("move {name}: {report:?}");
         assert!(report.points > 20, "{report:?}");
     }

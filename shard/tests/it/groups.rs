@@ -55,7 +55,7 @@ fn nil() -> Option<OwnedReply> {
 /// Writes and waits for the answer to the last command.
 fn write(node: &mut SimNode, slot: u32, rows: &[(&str, &str)]) -> Option<OwnedReply> {
     node.submit(GROUP, sets(slot, rows));
-    let last = to(slot, u32::try_from(rows.len()).unwrap() - 1);
+    let last = to(slot, u32::try_from(rows.len()).expect("a few rows") - 1);
     for _ in 0..20_000 {
         if let Some(reply) = node.take_reply(last) {
             return Some(reply);
@@ -138,7 +138,7 @@ fn served_then_written() -> Option<String> {
         ok(),
         "the write waits until time has passed the reader"
     );
-    let machine = node.cores()[0].machine(GROUP).unwrap();
+    let machine = node.cores()[0].machine(GROUP).expect("the group lives here");
     (machine.published() <= at).then(|| format!("written at {}, served at {at}", machine.published()))
 }
 

@@ -4,4 +4,6 @@
 mod crash;
 mod groups;
 mod layout;
+#[cfg(feature = "planted")]
+mod planted;
 mod word_model;
