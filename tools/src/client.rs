@@ -40,6 +40,42 @@ impl fmt::Debug for Value {
     }
 }
 
+impl Value {
+    /// The first whole reply in `bytes` and its length; `None` when it is cut.
+    ///
+    /// # Errors
+    /// When it is not RESP2.
+    pub fn parse(bytes: &[u8]) -> io::Result<Option<(Self, usize)>> {
+        let Some(end) = bytes.windows(2).position(|pair| pair == b"\r\n") else { return Ok(None) };
+        let (line, after) = (&bytes[..end], end + 2);
+        let text = || String::from_utf8_lossy(&line[1..]).into_owned();
+        let number = || text().parse::<i64>().map_err(|_| not_resp(line));
+        match line.first() {
+            Some(b'+') => Ok(Some((Self::Simple(text()), after))),
+            Some(b'-') => Ok(Some((Self::Error(text()), after))),
+            Some(b':') => Ok(Some((Self::Int(number()?), after))),
+            Some(b'$') => {
+                let Ok(length) = usize::try_from(number()?) else {
+                    return Ok(Some((Self::Bulk(None), after)));
+                };
+                let whole = after + length + 2;
+                let bulk = bytes.get(after..after + length).filter(|_| bytes.len() >= whole);
+                Ok(bulk.map(|bulk| (Self::Bulk(Some(bulk.to_vec())), whole)))
+            }
+            Some(b'*') => {
+                let (mut values, mut at) = (Vec::new(), after);
+                for _ in 0..number()?.max(0) {
+                    let Some((value, length)) = Self::parse(&bytes[at..])? else { return Ok(None) };
+                    values.push(value);
+                    at += length;
+                }
+                Ok(Some((Self::Array(values), at)))
+            }
+            _ => Err(not_resp(line)),
+        }
+    }
+}
+
 /// One connection. Requests are buffered until [`Client::flush`].
 pub struct Client {
     reader: BufReader<TcpStream>,

@@ -2,11 +2,15 @@
 //!
 //! * [`torture`]: a real server under load, killed again and again; every acknowledged write must be there.
 //! * [`latency`]: where the time of a request goes, as the server counted it and as the client saw it.
+//! * [`sim`]: whole nodes on virtual time with faults drawn from a seed; histories are judged.
+//! * [`crash_points`]: the crash harnesses of every layer, driven together.
 //! * [`client`] and [`process`]: the protocol and the process of a server, as seen from outside.
 //!
 //! Nothing here is part of a server; clocks, threads, sockets and files are its own.
 
 pub mod client;
+pub mod crash_points;
 pub mod latency;
 pub mod process;
+pub mod sim;
 pub mod torture;

@@ -64,6 +64,12 @@ impl Register {
         self.shown = self.shown.max(sequence);
     }
 
+    /// Takes `value` for the state, whatever was known before.
+    pub fn settle(&mut self, value: Option<Vec<u8>>) {
+        let sequence = self.newest().sequence;
+        *self = Self { states: VecDeque::from([State { sequence, value }]), shown: 0 };
+    }
+
     /// The state after a restart was found to be `value`: it is checked, and settled.
     ///
     /// # Errors
