@@ -72,12 +72,12 @@ const STOP_MILLIS_MAX: u64 = 5_000;
 /// What a turn was doing when it took longest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stalls {
-    /// Turns above [`STALL_MICROS`] by what took most of them: intake, requests, groups, replies, tasks, background.
+    /// Turns above [`STALL_MICROS`] by what took most of them, in the order of [`PHASES`].
     pub by_phase: [u64; 6],
 }
 
 /// The names of [`Stalls::by_phase`].
-pub const PHASES: [&str; 6] = ["intake", "requests", "groups", "replies", "tasks", "background"];
+pub const PHASES: [&str; 6] = ["apply", "intake", "requests", "groups", "replies", "background"];
 
 /// A pinned core. See the module page.
 pub struct Core<O> {
@@ -316,6 +316,7 @@ impl<O: Owner> Machine for Core<O> {
         self.desk.counters.turns += 1;
         let busy = !inbox.is_empty();
         self.begin_groups();
+        let applied = self.ticks.now();
         self.take_in(inbox, outbox);
         let taken_in = self.ticks.now();
         self.depart(outbox);
@@ -331,7 +332,7 @@ impl<O: Owner> Machine for Core<O> {
         let budget = if busy { BACKGROUND_MICROS.0 } else { BACKGROUND_MICROS.1 };
         let left = self.tasks.run(Class::Background, budget);
         let over = self.ticks.now();
-        self.note_stall([begun, taken_in, departed, grouped, end, end, over]);
+        self.note_stall([begun, applied, taken_in, departed, grouped, end, over]);
         self.end_if_over(outbox);
         let pages = !self.desk.next_pages.is_empty();
         self.set_deadline(ready || more || left || pages, outbox);
