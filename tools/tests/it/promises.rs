@@ -93,9 +93,13 @@ fn complaints(rows: &[Row], evidence: &Evidence) -> Vec<String> {
     }
     for row in rows {
         let id = &row.id;
-        match &row.later {
-            Some(reason) if reason.len() < 10 => found.push(format!("{id}: `later` without a reason")),
-            None if row.tests.is_empty() => found.push(format!("{id}: no test and no `later`")),
+        let claimed = evidence.tests.iter().find(|(_, ids)| ids.contains(id));
+        match (&row.later, claimed) {
+            (Some(reason), _) if reason.len() < 10 => found.push(format!("{id}: `later` without a reason")),
+            (Some(_), Some((test, _))) => {
+                found.push(format!("{id}: marked `later`, but the test {test} covers it"));
+            }
+            (None, _) if row.tests.is_empty() => found.push(format!("{id}: no test and no `later`")),
             _ => {}
         }
         for test in &row.tests {
@@ -154,6 +158,7 @@ fn a_false_table_is_found_out() {
         "| D1 | x | `kept` | |",
         "| D1 | x | | `lost` |",
         "| D1 | x | later: no | |",
+        "| D1 | x | later: it has not been reached | |",
         "",
     ] {
         assert_eq!(of(breach).len(), 1, "{breach}: {:?}", of(breach));
