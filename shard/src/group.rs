@@ -84,6 +84,7 @@ pub(crate) struct Group {
     served: Timestamp,
     /// Whether clients wrote since the safe point was last looked at.
     written: bool,
+    client_entries: u64,
     /// The term that was last seen, to notice a change of leadership.
     led_term: Option<Term>,
 }
@@ -110,6 +111,7 @@ impl Group {
             last_time_ms,
             served: Timestamp::ZERO,
             written: false,
+            client_entries: 0,
             led_term: None,
         }
     }
@@ -249,6 +251,7 @@ impl Group {
             next = next.plus(count);
         }
         self.written = true;
+        self.client_entries += 1;
         let entry = self.concatenate(batches, bytes);
         self.propose_entry(entry, next, time_ms)?;
         Ok(())
@@ -325,6 +328,11 @@ impl Group {
     /// Whether clients have written since the last call.
     pub const fn take_written(&mut self) -> bool {
         std::mem::replace(&mut self.written, false)
+    }
+
+    /// Entries of clients proposed so far.
+    pub const fn client_entries(&self) -> u64 {
+        self.client_entries
     }
 
     /// Undoes a [`Group::take_written`].

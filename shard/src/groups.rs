@@ -14,6 +14,7 @@ mod duties;
 mod error;
 mod open;
 mod options;
+mod reap;
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 
 use pinion_lsm::Engine;
 use pinion_wal::disk::Cause;
+use pinion_wal::task::Spawner;
 use pinion_wal::{EntryRef, HardState, Mono, Position, Wal};
 use raft::eraftpb::EntryType;
 
@@ -33,7 +35,8 @@ use crate::node::Ready;
 use crate::planted;
 use crate::read::Prepared;
 use crate::{
-    BatchBuf, CoreId, GroupId, LogIndex, Now, Read, Replies, Reply, ReplyError, ReplyTo, Term, Timestamp,
+    BatchBuf, CoreId, FIRST_DATA_GROUP, GroupId, LogIndex, Now, Read, Replies, Reply, ReplyError, ReplyTo,
+    Term, Timestamp,
 };
 
 use duties::Duties;
@@ -61,6 +64,14 @@ struct Member {
     /// Up to here the log was told that tables hold everything.
     flushed: LogIndex,
     duties: Duties,
+    sweep: reap::Sweep,
+}
+
+impl Member {
+    fn sweep_deadline(&self, time_ms: u64) -> Option<Mono> {
+        let holds_data = self.group.id >= FIRST_DATA_GROUP && self.group.leads_ready();
+        holds_data.then(|| self.sweep.next_deadline(self.group.client_entries(), time_ms)).flatten()
+    }
 }
 
 /// All groups of one core. See the module page.
@@ -69,6 +80,7 @@ pub struct Groups {
     layout: Rc<Layout>,
     wal: Wal,
     engine: Engine,
+    spawner: Spawner,
     /// By group id.
     members: Vec<Member>,
     dirty: Vec<usize>,
@@ -197,7 +209,9 @@ impl Groups {
             return self.refuse_everything(out);
         }
         for at in 0..self.members.len() {
-            if self.members[at].group.is_waiting() || self.members[at].duties.are_due(self.now.mono) {
+            let member = &self.members[at];
+            let sweep = member.sweep_deadline(self.time_ms).is_some_and(|due| due <= self.now.mono);
+            if sweep || member.group.is_waiting() || member.duties.are_due(self.now.mono) {
                 self.mark(at);
             }
         }
@@ -234,7 +248,8 @@ impl Groups {
             return None;
         }
         let waits = self.members.iter().flat_map(|member| {
-            [member.group.wait_deadline(self.options.wait_ms_max), member.duties.next_deadline()]
+            let sweep = member.sweep_deadline(self.time_ms);
+            [member.group.wait_deadline(self.options.wait_ms_max), member.duties.next_deadline(), sweep]
         });
         let oracle = self.oracle.as_ref().and_then(Oracle::next_deadline);
         let late = (!self.late.is_empty() || !self.dirty.is_empty()).then_some(self.now.mono);

@@ -56,3 +56,8 @@ pub const WAIT_MS_MAX: u64 = 2_000;
 
 /// Commands that a group executes at a time before others get their turn.
 pub const APPLY_COMMANDS_MAX: usize = 4_096;
+
+/// Rows of a group that a sweep for expired keys looks at in one page.
+pub const REAP_ROWS: u32 = 512;
+/// Rest between two pages of a sweep, in milliseconds.
+pub const REAP_PAUSE_MS: u64 = 10;

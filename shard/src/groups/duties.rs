@@ -7,7 +7,8 @@ use super::Groups;
 use crate::clock::Stored;
 use crate::layout::GroupSpec;
 use crate::{
-    BatchBuilder, CATALOG_GROUP, CLOCK_GROUP, Control, GroupId, Key, Kind, Origin, RangeId, Stamp, Timestamp,
+    BatchBuilder, CATALOG_GROUP, CLOCK_GROUP, Control, FIRST_DATA_GROUP, GroupId, Key, Kind, Origin, RangeId,
+    Stamp, Timestamp,
 };
 
 /// The key of the catalog row that holds the layout.
@@ -91,7 +92,12 @@ impl Groups {
                 }
             }
             SetUp::Own => {}
-            SetUp::Done => self.move_safe_point(at),
+            SetUp::Done => {
+                self.move_safe_point(at);
+                if id >= FIRST_DATA_GROUP {
+                    self.reap(at);
+                }
+            }
         }
     }
 
@@ -119,7 +125,7 @@ impl Groups {
     }
 
     /// Proposes a control under a timestamp of its own. Answers whether it was proposed.
-    fn propose_control(&mut self, at: usize, control: &Control<'_>) -> bool {
+    pub(super) fn propose_control(&mut self, at: usize, control: &Control<'_>) -> bool {
         let moment = super::moment(&self.options, &self.word, self.now.mono, None);
         let group = &mut self.members[at].group;
         let Some((base, time_ms)) = group.stamps_for_control(&moment) else { return false };

@@ -80,6 +80,7 @@ impl Groups {
             layout: Rc::new(layout),
             wal,
             engine,
+            spawner,
             dirty: Vec::new(),
             flights: std::collections::VecDeque::new(),
             members,
@@ -158,6 +159,7 @@ impl Opening<'_> {
             sealing: false,
             flushed,
             duties: Duties::new(id, options.safe_point_ms),
+            sweep: super::reap::Sweep::default(),
         })
     }
 

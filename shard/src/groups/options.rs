@@ -17,6 +17,8 @@ pub struct Options {
     pub wait_ms_max: u64,
     /// How often a group that was written to moves its safe point, in milliseconds. Reads may be so old.
     pub safe_point_ms: u64,
+    /// How long a group rests between two sweeps for keys that expired, in milliseconds.
+    pub reap_ms: u64,
 }
 
 impl Default for Options {
@@ -28,6 +30,7 @@ impl Default for Options {
             proposal_bytes_max: 128 << 20,
             wait_ms_max: WAIT_MS_MAX,
             safe_point_ms: 5_000,
+            reap_ms: 30_000,
         }
     }
 }
