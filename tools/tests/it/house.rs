@@ -178,3 +178,34 @@ fn a_crate_has_one_integration_binary() {
         }
     }
 }
+
+/// Whether the rooms in `architecture` name `stem` of the sources of `krate`, alone or in a list in braces.
+fn has_room(architecture: &str, krate: &str, stem: &str) -> bool {
+    let dir = format!("{krate}/src/");
+    architecture.match_indices(&dir).any(|(at, _)| {
+        let rest = &architecture[at + dir.len()..];
+        let names = match rest.strip_prefix('{') {
+            Some(list) => list.split('}').next().unwrap_or_default(),
+            None => rest.split(['/', '.', '`']).next().unwrap_or_default(),
+        };
+        names.split(',').any(|name| name == stem)
+    })
+}
+
+#[test]
+fn every_source_has_a_room_in_the_architecture() {
+    let architecture = text(&crate::tree::root().join("ARCHITECTURE.md"));
+    assert!(has_room("`a/src/{b,c}.rs` `a/src/d`", "a", "c") && has_room("`a/src/d`", "a", "d"));
+    assert!(!has_room("`a/src/{b,c}.rs` `a/src/d`", "a", "e"));
+    let mut homeless = std::collections::BTreeSet::new();
+    for (relative, _) in files("rs") {
+        let parts: Vec<&str> = relative.split('/').collect();
+        let [krate, "src", first, ..] = parts[..] else { continue };
+        let stem = first.strip_suffix(".rs").unwrap_or(first);
+        let known = ["lib", "main"].contains(&stem) || has_room(&architecture, krate, stem);
+        if !known && krate != "bench" {
+            homeless.insert(format!("{krate}/src/{stem}"));
+        }
+    }
+    assert!(homeless.is_empty(), "ARCHITECTURE.md names no room for {homeless:?}");
+}
