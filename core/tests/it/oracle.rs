@@ -7,6 +7,7 @@ mod differential;
 mod generate;
 mod patterns;
 mod process;
+mod served;
 mod session;
 mod simulated;
 mod wire;
