@@ -108,8 +108,7 @@ impl Node {
         settings.port = address.port();
         settings.run_id = format!("{a:016x}{b:016x}{:08x}", c >> 32);
         settings.process_id = std::process::id();
-        settings.config =
-            config.shown.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        settings.config = shown(config);
         // Replaced by the layout that the directory has.
         let founding = Founding { cluster: ClusterId(1), node: NodeId(1) };
         let layout = Layout::found(&Wanted { cores, groups: None, founding });
@@ -140,6 +139,16 @@ impl Node {
         let settings = Settings { core, node: self.layout.node, started: now.mono, ..self.settings.clone() };
         Ok(Served(Core::over(Rc::new(settings), groups, tasks, ticks)))
     }
+}
+
+/// What clients see of the settings: our own, and those of Redis that its tools ask for, as they are here.
+fn shown(config: &Config) -> Vec<(String, String)> {
+    let fixed = [("appendonly", "yes"), ("databases", "1"), ("maxmemory-policy", "noeviction"), ("save", "")];
+    let own = config.shown.iter().map(|(name, value)| (*name, value.as_str()));
+    let mut all: Vec<(String, String)> =
+        own.chain(fixed).map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    all.sort();
+    all
 }
 
 /// Reads the layout of the directory, or founds it, and homes its groups on the cores there are.

@@ -50,7 +50,11 @@ fn a_directory_has_one_server() {
     let (code, text) = outcome(pinion(&scratch).args(["--cores", &cpus, "--memory", "128MiB"]));
     assert_eq!(code, Some(1));
     assert!(text.contains("in use by another server") && text.contains("--data-dir"), "{text}");
-    assert_eq!(server.connect().ask(&["PING"]), "PONG");
+    let mut client = server.connect();
+    assert_eq!(client.ask(&["PING"]), "PONG");
+    // What redis-benchmark asks before it starts.
+    assert_eq!(client.ask(&["CONFIG", "GET", "appendonly"]), "2");
+    assert_eq!((client.receive().as_deref(), client.receive().as_deref()), (Some("appendonly"), Some("yes")));
 }
 
 /// O7: a busy port is one sentence with the remedy, and leaves nothing behind.
