@@ -1,9 +1,12 @@
 //! Commands in flight: admitted in the order of the log, executed when their lanes and rows allow, published in order.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use bytes::Bytes;
 use pinion_lsm::{Probe, ReadError, Tree};
+use pinion_wal::planted;
 use pinion_wal::task::{Class, Join, Spawner};
 
 use super::decode::Item;
@@ -68,7 +71,7 @@ struct Waiting {
     data: Bytes,
     item: Item,
     lanes: u8,
-    fetches: Vec<(usize, Join<Result<Fetched, ReadError>>)>,
+    fetches: Vec<(usize, Fetch)>,
     fetched: Vec<(usize, Fetched)>,
 }
 
@@ -78,16 +81,33 @@ pub(super) enum Published {
     Entry(LogIndex, Term),
 }
 
+/// What the pipeline has done since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Metrics {
+    /// Commands that were executed at once.
+    pub straight: u64,
+    /// Commands that stood in line.
+    pub queued: u64,
+    /// Commands that were executed while one before them waited for the disk.
+    pub overtook: u64,
+    /// Rows that were fetched from the disk.
+    pub fetched: u64,
+}
+
 /// See the module page.
 pub(super) struct Line {
+    pub metrics: Metrics,
     steps: VecDeque<Step>,
     lanes: Lanes,
     spawner: Spawner,
+    /// Whether something may be executed that could not be when the line was last walked: set by every step that is
+    /// admitted and by every fetch that ends.
+    stirred: Rc<Cell<bool>>,
 }
 
 impl Line {
-    pub const fn new(lanes: Lanes, spawner: Spawner) -> Self {
-        Self { steps: VecDeque::new(), lanes, spawner }
+    pub fn new(lanes: Lanes, spawner: Spawner) -> Self {
+        Self { metrics: Metrics::default(), steps: VecDeque::new(), lanes, spawner, stirred: Rc::default() }
     }
 
     pub const fn spawner(&self) -> &Spawner {
@@ -125,27 +145,32 @@ impl Line {
                 (self.lanes.all(), ground.probes_of_control(&control))
             }
         };
-        let fetches = probes.into_iter().map(|(key, probe)| (key, self.fetch(ground.tree, probe)));
-        let fetches = fetches.collect();
+        let fetches: Vec<_> = probes
+            .into_iter()
+            .map(|(key, probe)| (key, fetch(&self.spawner, &self.stirred, ground.tree, probe)))
+            .collect();
+        self.stirred.set(true);
+        self.metrics.queued += 1;
+        self.metrics.fetched += fetches.len() as u64;
         let waiting = Waiting { data: data.clone(), item, lanes, fetches, fetched: Vec::new() };
         self.steps.push_back(Step { entry, work: Work::Waiting(Box::new(waiting)) });
         Ok(())
     }
 
-    fn fetch(&self, tree: &Tree, probe: Probe) -> Join<Result<Fetched, ReadError>> {
-        let tree = tree.clone();
-        self.spawner.spawn_join(Class::Apply, async move { tree.read(probe).await })
-    }
-
     /// Executes what can be executed.
     pub fn progress(&mut self, ground: &mut Ground<'_>) -> Result<(), Halt> {
+        if !self.stirred.replace(false) {
+            return Ok(());
+        }
         let (mut held, all) = (0, self.lanes.all());
+        let blind_to_lanes = planted::is("lanes-do-not-hold");
         for at in 0..self.steps.len() {
             let Step { entry, work } = &mut self.steps[at];
             let Work::Waiting(waiting) = work else { continue };
             let halt = |cause: HaltCause| Halt { index: *entry, cause };
             waiting.collect().map_err(|error| halt(error.into()))?;
-            if waiting.lanes & held != 0 || !waiting.fetches.is_empty() {
+            let barred = waiting.lanes & held != 0 && !blind_to_lanes;
+            if barred || !waiting.fetches.is_empty() {
                 held |= waiting.lanes;
             } else {
                 let mut reply = None;
@@ -153,17 +178,16 @@ impl Line {
                     Performed::Done => {
                         let reply = reply.expect("a performed command has answered");
                         *work = Work::Done(waiting.item.clone(), reply);
+                        self.metrics.overtook += u64::from(held != 0);
                     }
                     Performed::Needs(key, probe) => {
                         held |= waiting.lanes;
-                        let tree = ground.tree.clone();
-                        let join =
-                            self.spawner.spawn_join(Class::Apply, async move { tree.read(probe).await });
-                        waiting.fetches.push((key, join));
+                        waiting.fetches.push((key, fetch(&self.spawner, &self.stirred, ground.tree, probe)));
+                        self.metrics.fetched += 1;
                     }
                 }
             }
-            if held == all {
+            if held == all && !blind_to_lanes {
                 break;
             }
         }
@@ -182,6 +206,18 @@ impl Line {
             Work::Waiting(_) => unreachable!("looked at above"),
         })
     }
+}
+
+/// A row that is being read from the disk.
+type Fetch = Join<Result<Fetched, ReadError>>;
+
+fn fetch(spawner: &Spawner, stirred: &Rc<Cell<bool>>, tree: &Tree, probe: Probe) -> Fetch {
+    let (tree, stirred) = (tree.clone(), stirred.clone());
+    spawner.spawn_join(Class::Apply, async move {
+        let row = tree.read(probe).await;
+        stirred.set(true);
+        row
+    })
 }
 
 impl Waiting {

@@ -27,7 +27,7 @@ use pinion_lsm::{Boundary, Tree};
 use pinion_wal::task::Spawner;
 
 pub use halt::{Halt, HaltCause};
-pub use line::Lanes;
+pub use line::{Lanes, Metrics};
 pub use state::{Owned, State, StateError};
 
 use crate::limits::{APPLY_STEPS_MAX, PREFETCH_COMMANDS};
@@ -48,6 +48,19 @@ pub struct Committed {
     pub data: Bytes,
     /// Whether its replies are wanted here.
     pub answer: bool,
+}
+
+impl std::fmt::Debug for Apply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Apply")
+            .field("applied", &self.applied)
+            .field("last_submitted", &self.last_submitted)
+            .field("reading", &self.reading.as_ref().map(|reading| reading.index))
+            .field("in_line", &self.line.len())
+            .field("sealing", &self.sealing)
+            .field("halted", &self.halted)
+            .finish_non_exhaustive()
+    }
 }
 
 enum Waiting {
@@ -129,6 +142,12 @@ impl Apply {
     #[must_use]
     pub const fn tree(&self) -> &Tree {
         &self.tree
+    }
+
+    /// What the pipeline has done since it was opened.
+    #[must_use]
+    pub const fn metrics(&self) -> Metrics {
+        self.line.metrics
     }
 
     pub(crate) const fn spawner(&self) -> &Spawner {
@@ -215,17 +234,16 @@ impl Apply {
         loop {
             self.progress(out)?;
             self.seal_if_asked();
-            if left == 0 {
-                return Ok(!self.submitted.is_empty() || self.reading.is_some());
-            }
-            let admitted = self.admit(left, out)?;
-            if admitted == 0 && self.reading.is_none() && (self.sealing || self.submitted.is_empty()) {
-                self.progress(out)?;
-                if !self.seal_if_asked() {
-                    return Ok(false);
+            let mut admitted = 0;
+            while admitted < left && self.line.len() < APPLY_STEPS_MAX {
+                match self.admit(left - admitted, out)? {
+                    0 => break,
+                    more => admitted += more,
                 }
-            } else if admitted == 0 {
-                return Ok(false);
+            }
+            // What is in line waits for the disk, and nothing can be added to it.
+            if admitted == 0 {
+                return Ok(left == 0 && (!self.submitted.is_empty() || self.reading.is_some()));
             }
             left = left.saturating_sub(admitted);
         }
@@ -265,16 +283,13 @@ impl Apply {
     /// Decodes some commands; executes them when nothing is in flight, else puts them in line. Answers how many units of work
     /// that was: 0 when it must wait.
     fn admit(&mut self, left: usize, out: &mut impl Replies) -> Result<usize, Halt> {
-        if self.line.len() >= APPLY_STEPS_MAX {
-            return Ok(0);
-        }
         let Some(mut reading) = self.next_entry() else { return Ok(0) };
         let index = reading.index;
         let halt = |cause: HaltCause| Halt { index, cause };
         let admitted = if self.line.is_empty() {
             self.straight(&mut reading, left, out).map_err(halt)?
         } else {
-            self.queued(&mut reading).map_err(halt)?
+            self.queued(&mut reading, left).map_err(halt)?
         };
         if !reading.is_done() {
             self.reading = Some(reading);
@@ -379,6 +394,7 @@ impl Apply {
                 None => perform(&mut ground, data, &item, &[], answer)?,
             };
             if matches!(performed, Performed::Done) {
+                self.line.metrics.straight += 1;
                 self.published = item.env.at;
                 return Ok(());
             }
@@ -386,12 +402,16 @@ impl Apply {
         Ok(self.line.admit(&ground, entry, data, item)?)
     }
 
-    /// Puts one command of an entry in line.
-    fn queued(&mut self, reading: &mut Reading) -> Result<usize, HaltCause> {
-        let Some(item) = reading.next(&mut self.state)? else { return Ok(0) };
-        let ground = Ground { tree: &self.tree, state: &mut self.state, cell: &mut self.cell };
-        self.line.admit(&ground, reading.index, &reading.data, item)?;
-        Ok(1)
+    /// Puts commands of an entry in line, as many as it takes.
+    fn queued(&mut self, reading: &mut Reading, left: usize) -> Result<usize, HaltCause> {
+        let mut done = 0;
+        while done < left && self.line.len() < APPLY_STEPS_MAX {
+            let Some(item) = reading.next(&mut self.state)? else { break };
+            let ground = Ground { tree: &self.tree, state: &mut self.state, cell: &mut self.cell };
+            self.line.admit(&ground, reading.index, &reading.data, item)?;
+            done += 1;
+        }
+        Ok(done)
     }
 }
 

@@ -129,8 +129,11 @@ impl Replica {
 
     /// Runs until nothing is left to do, the disk included.
     pub fn settle(&mut self) {
+        let mut idle_runs = 0;
         loop {
             while self.run_once().expect("every entry can be executed") {}
+            idle_runs += 1;
+            assert!(idle_runs < 1_000_000, "the pipeline is stuck: {:?}", self.apply);
             if !self.step_disk() && self.disk.in_flight() == 0 && self.apply.is_idle() {
                 return;
             }
