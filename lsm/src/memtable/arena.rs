@@ -105,7 +105,8 @@ impl Arena {
 
     fn reserve(&mut self, bytes: usize) -> (Ref, &mut [u8]) {
         let room = self.chunks.last().map_or(0, |chunk| chunk.len()).saturating_sub(self.next);
-        if bytes > room {
+        // In a chunk for one large entry, what lies behind it cannot be named: a reference has no bits for it.
+        if bytes > room || self.next >= REGION_BYTES {
             self.grow(bytes);
         }
         let chunk = self.chunks.len() - 1;

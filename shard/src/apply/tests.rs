@@ -186,3 +186,13 @@ fn a_late_batch_is_answered_and_not_executed() {
     assert_eq!(replies, [OwnedReply::Plain(Reply::Error(ReplyError::DeadlinePassed))]);
     assert_eq!(replica.read_at(&get(b"k"), 500, 1000), NIL);
 }
+
+/// A value larger than a chunk of the memtable, and what is written after it.
+#[test]
+fn a_large_value_disturbs_no_other() {
+    let mut replica = Replica::open(1);
+    let large = vec![7; 3 << 20];
+    replica.execute(100, 0, &[set(b"large", &large), set(b"small", b"after")]);
+    assert_eq!(replica.read_at(&get(b"small"), 101, 0), OwnedReply::Bulk(b"after".to_vec()));
+    assert_eq!(replica.read_at(&get(b"large"), 101, 0), OwnedReply::Bulk(large));
+}
