@@ -13,6 +13,9 @@ use crate::client::Value;
 /// A node that has not answered after this much virtual time has failed, in milliseconds.
 const ANSWER_MS_MAX: u64 = 60_000;
 
+/// A read that fails so often for a passing fault of the disk has failed for good.
+const READS_MAX: u32 = 50;
+
 /// How a life ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
@@ -28,7 +31,6 @@ pub enum Ending {
 pub struct Ended {
     pub ending: Ending,
     pub disk: SimDisk,
-    pub elapsed: u64,
     pub event_hash: u64,
 }
 
@@ -36,15 +38,13 @@ pub struct Ended {
 pub struct Life<'a, M> {
     plan: &'a Plan,
     host: SimHost<M>,
-    /// What to add to the time of the host.
-    before: u64,
     cores: usize,
 }
 
 impl<'a, M: Machine> Life<'a, M> {
-    pub fn new(plan: &'a Plan, host: SimHost<M>, before: u64) -> Self {
+    pub fn new(plan: &'a Plan, host: SimHost<M>) -> Self {
         let cores = host.machines().count();
-        Self { plan, host, before, cores }
+        Self { plan, host, cores }
     }
 
     /// Checks, loads, and ends the node. The last life is checked once more and stopped.
@@ -76,14 +76,14 @@ impl<'a, M: Machine> Life<'a, M> {
     }
 
     fn end(self, ending: Ending) -> Result<Ended, String> {
-        let (elapsed, event_hash) = (self.moment().nanos, self.host.event_hash());
+        let event_hash = self.host.event_hash();
         let disk = self.host.crash().ok_or("the node has no disk")?;
-        Ok(Ended { ending, disk, elapsed, event_hash })
+        Ok(Ended { ending, disk, event_hash })
     }
 
     fn moment(&self) -> Moment {
         let now = self.host.now();
-        Moment { nanos: self.before + now.mono.0, wall_ms: now.wall_ms }
+        Moment { nanos: now.mono.0, wall_ms: now.wall_ms }
     }
 
     /// Sends commands and waits for all replies; `None` when the node ended itself.
@@ -106,6 +106,26 @@ impl<'a, M: Machine> Life<'a, M> {
         }
     }
 
+    /// As [`Life::ask`], again when a fault of the disk failed one of the reads.
+    fn ask_until_read(
+        &mut self,
+        line: &mut Line,
+        request: &[u8],
+        replies: usize,
+    ) -> Result<Option<Vec<Value>>, String> {
+        let faulty = self.plan.faults.read_error_ppm + self.plan.faults.short_ppm > 0;
+        for _ in 0..READS_MAX {
+            let answered = self.ask(line, request, replies)?;
+            let failed = answered.iter().flatten().find(|reply| matches!(reply, Value::Error(_)));
+            match failed {
+                Some(_) if faulty => {}
+                Some(error) => return Err(format!("a read was answered with {error:?}")),
+                None => return Ok(answered),
+            }
+        }
+        Err(format!("{READS_MAX} reads failed one after another"))
+    }
+
     /// Reads everything and compares; answers false when the node ended itself.
     fn check(&mut self, sessions: &mut [Session], histories: &mut Histories) -> Result<bool, String> {
         let mut line = Line::open(&mut self.host, 0);
@@ -113,7 +133,7 @@ impl<'a, M: Machine> Life<'a, M> {
             let mut request = Vec::new();
             session.push_check(&mut request);
             let count = request.iter().filter(|&&byte| byte == b'*').count();
-            let Some(replies) = self.ask(&mut line, &request, count)? else { return Ok(false) };
+            let Some(replies) = self.ask_until_read(&mut line, &request, count)? else { return Ok(false) };
             session.check(&replies).map_err(|broken| broken.0)?;
         }
         for key in 0..SHARED_KEYS {
@@ -121,7 +141,7 @@ impl<'a, M: Machine> Life<'a, M> {
             command(&mut request, &[b"GET", format!("shared:{key}").as_bytes()]);
             command(&mut request, &[b"GET", format!("counter:{key}").as_bytes()]);
             let begun = self.moment().nanos;
-            let Some(replies) = self.ask(&mut line, &request, 2)? else { return Ok(false) };
+            let Some(replies) = self.ask_until_read(&mut line, &request, 2)? else { return Ok(false) };
             let value = number_of(&replies[0]).map_err(|broken| broken.0)?;
             let ended = Some(self.moment().nanos);
             histories.registers[key].push(Operation { act: Act::Read(value), begun, ended });

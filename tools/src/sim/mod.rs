@@ -32,7 +32,7 @@ pub trait Opener {
     type Machine: Machine;
 
     /// Opens a node of `cores` cores, recovery included.
-    fn open(&mut self, disk: SimDisk, cores: usize, seed: u64, world: World) -> Opening<Self::Machine>;
+    fn open(&mut self, disk: SimDisk, cores: u16, seed: u64, world: World) -> Opening<Self::Machine>;
 }
 
 /// How an opening ended.
@@ -185,8 +185,6 @@ struct Run<'a> {
     rng: fastrand::Rng,
     sessions: Vec<Session>,
     histories: Histories,
-    /// Virtual nanoseconds of all lives before this one: time never goes back for the histories.
-    elapsed: u64,
     report: Report,
 }
 
@@ -195,16 +193,15 @@ impl<'a> Run<'a> {
         let sessions = (0..plan.clients).map(|number| Session::new(number, plan.seed)).collect();
         let rng = fastrand::Rng::with_seed(plan.seed.wrapping_add(0x5EED));
         let report = Report { seeds: 1, ..Report::default() };
-        Self { plan, rng, sessions, histories: Histories::default(), elapsed: 0, report }
+        Self { plan, rng, sessions, histories: Histories::default(), report }
     }
 
     /// One life; answers the disk as the next one finds it.
     fn live<O: Opener>(&mut self, opener: &mut O, disk: SimDisk, last: bool) -> Result<SimDisk, String> {
         let host = self.open(opener, disk, last)?;
         self.report.lives += 1;
-        let life = Life::new(self.plan, host, self.elapsed);
+        let life = Life::new(self.plan, host);
         let ended = life.run(&mut self.sessions, &mut self.histories, &mut self.rng, last)?;
-        self.elapsed = ended.elapsed;
         self.report.mix(ended.event_hash);
         self.report.poisoned += u64::from(ended.ending == Ending::Poisoned);
         self.sessions.iter_mut().for_each(Session::lose);
@@ -213,8 +210,10 @@ impl<'a> Run<'a> {
 
     fn crash(&mut self, mut disk: SimDisk) -> SimDisk {
         let pattern = PATTERNS[self.rng.usize(..PATTERNS.len())];
+        // The disk keeps its clock: time goes on over all lives.
         disk.crash(pattern);
-        SimDisk::from_image(disk.image().clone(), self.rng.u64(..), Faults::default())
+        disk.set_faults(Faults::default());
+        disk
     }
 
     /// Opens the node; it may crash and be hit by faults in between, but not for ever.
@@ -230,11 +229,9 @@ impl<'a> Run<'a> {
                 (!calm && self.rng.u32(0..4) == 0).then(|| disk.completed() + self.rng.u64(0..80));
             disk.halt_after(crash_after);
             disk.set_faults(if calm { Faults::default() } else { self.plan.faults.clone() });
-            let cores = self.rng.usize(1..=2);
+            let cores = self.rng.u16(1..=2);
             let seed = self.rng.u64(..);
-            // The wall clock goes on between lives.
-            let wall_ms = self.plan.world.wall_ms + self.elapsed / 1_000_000 + 1;
-            match opener.open(disk, cores, seed, World { wall_ms, ..self.plan.world }) {
+            match opener.open(disk, cores, seed, self.plan.world) {
                 Opening::Ready(mut host) => {
                     if let Some(disk) = host.disk_mut() {
                         disk.halt_after(None);
