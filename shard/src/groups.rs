@@ -69,8 +69,10 @@ struct Member {
 
 impl Member {
     fn sweep_deadline(&self, time_ms: u64) -> Option<Mono> {
-        let holds_data = self.group.id >= FIRST_DATA_GROUP && self.group.leads_ready();
-        holds_data.then(|| self.sweep.next_deadline(self.group.client_entries(), time_ms)).flatten()
+        // Only what can be done is due: a deadline that has passed and stays would be a turn without end.
+        let may_sweep =
+            self.group.id >= FIRST_DATA_GROUP && self.group.leads_ready() && self.duties.is_set_up();
+        may_sweep.then(|| self.sweep.next_deadline(self.group.client_entries(), time_ms)).flatten()
     }
 }
 
@@ -208,9 +210,11 @@ impl Groups {
         if self.stopped.is_some() {
             return self.refuse_everything(out);
         }
+        let writable = self.wal.writable().is_ok();
         for at in 0..self.members.len() {
             let member = &self.members[at];
-            let sweep = member.sweep_deadline(self.time_ms).is_some_and(|due| due <= self.now.mono);
+            let sweep =
+                writable && member.sweep_deadline(self.time_ms).is_some_and(|due| due <= self.now.mono);
             if sweep || member.group.is_waiting() || member.duties.are_due(self.now.mono) {
                 self.mark(at);
             }
@@ -247,8 +251,9 @@ impl Groups {
         if self.stopped.is_some() {
             return None;
         }
+        let writable = self.wal.writable().is_ok();
         let waits = self.members.iter().flat_map(|member| {
-            let sweep = member.sweep_deadline(self.time_ms);
+            let sweep = member.sweep_deadline(self.time_ms).filter(|_| writable);
             [member.group.wait_deadline(self.options.wait_ms_max), member.duties.next_deadline(), sweep]
         });
         let oracle = self.oracle.as_ref().and_then(Oracle::next_deadline);
