@@ -11,7 +11,7 @@ use super::session::{Histories, Moment, SHARED_KEYS, Session, command, number_of
 use crate::client::Value;
 
 /// A node that has not answered after this much virtual time has failed, in milliseconds.
-const ANSWER_MS_MAX: u64 = 60_000;
+const ANSWER_MS_MAX: u64 = 6_000;
 
 /// A read that fails so often for a passing fault of the disk has failed for good.
 const READS_MAX: u32 = 50;
