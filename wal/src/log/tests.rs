@@ -69,7 +69,7 @@ fn after_a_failed_operation_nothing_lost_is_acknowledged() {
             let report = fail_nth(&Plan { every, ..plan(workload, 1, steps) }, for_ever);
             println!("{workload:?}: {report}");
             assert!(report.failures.is_empty(), "{workload:?}, for ever {for_ever}: {report}");
-            assert!(report.injections > 10);
+            assert!(report.injections > 0);
         }
     }
 }
