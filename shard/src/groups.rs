@@ -409,7 +409,8 @@ impl Groups {
             let moment = moment(&self.options, &self.word, self.now.mono, None);
             let group = &mut self.members[at].group;
             group.propose(&moment, out);
-            return group.publish(&moment, self.time_ms, out);
+            group.publish(&moment, self.time_ms, out);
+            return self.abandon(at, out);
         }
         self.apply(at, out);
         self.perform_duties(at);
@@ -447,14 +448,14 @@ impl Groups {
                 progressed = true;
                 self.log_ready(at, &ready);
                 if let Err(text) = self.commit(at, ready) {
-                    return self.halt(at, text);
+                    return self.halt(at, text, out);
                 }
             }
             let group = &mut self.members[at].group;
             group.notice_leadership();
             let before = group.machine.applied().index;
             if let Err(halt) = group.machine.apply.run(APPLY_COMMANDS_MAX, out) {
-                return self.halt(at, halt.to_string());
+                return self.halt(at, halt.to_string(), out);
             }
             let applied = group.machine.applied().index;
             if applied > before {
@@ -522,10 +523,25 @@ impl Groups {
         Ok(())
     }
 
-    fn halt(&mut self, at: usize, text: String) {
+    fn halt(&mut self, at: usize, text: String, out: &mut impl Replies) {
         self.members[at].group.standing = Standing::Halted(text);
         self.members[at].group.lease.step_down();
+        self.abandon(at, out);
         self.mark(at);
+    }
+
+    /// Answers what a halted group has in flight: what is committed by now, and in later turns what will be.
+    fn abandon(&mut self, at: usize, out: &mut impl Replies) {
+        if self.members[at].group.machine.apply.halted().is_none() {
+            return;
+        }
+        while let Some(ready) = self.members[at].group.node.ready() {
+            self.log_ready(at, &ready);
+            if self.commit(at, ready).is_err() {
+                break;
+            }
+        }
+        self.members[at].group.machine.apply.abandon(out);
     }
 
     /// A failed write or sync: nothing is acknowledged any more, and no timestamp issued.

@@ -77,7 +77,7 @@ struct Waiting {
 
 /// What leaves the front of the line.
 pub(super) enum Published {
-    Command(Item, OwnedReply),
+    Command(LogIndex, Item, OwnedReply),
     Entry(LogIndex, Term),
 }
 
@@ -201,7 +201,7 @@ impl Line {
         }
         let Step { entry, work } = self.steps.pop_front()?;
         Some(match work {
-            Work::Done(item, reply) => Published::Command(item, reply),
+            Work::Done(item, reply) => Published::Command(entry, item, reply),
             Work::End(term) => Published::Entry(entry, term),
             Work::Waiting(_) => unreachable!("looked at above"),
         })

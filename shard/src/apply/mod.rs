@@ -14,6 +14,7 @@
 
 mod decode;
 mod halt;
+mod in_flight;
 mod line;
 mod perform;
 mod state;
@@ -27,6 +28,7 @@ use pinion_lsm::{Boundary, Tree};
 use pinion_wal::task::Spawner;
 
 pub use halt::{Halt, HaltCause};
+use in_flight::InFlight;
 pub use line::{Lanes, Metrics};
 pub use state::{Owned, State, StateError};
 
@@ -80,8 +82,11 @@ pub struct Apply {
     line: Line,
     applied: (LogIndex, Term),
     published: Timestamp,
+    /// The entry whose command was published last.
+    published_of: LogIndex,
     sealing: bool,
     halted: Option<Halt>,
+    in_flight: InFlight,
     cell: Vec<u8>,
 }
 
@@ -108,8 +113,10 @@ impl Apply {
             reading: None,
             line: Line::new(lanes, spawner),
             applied: (applied, boundary.term),
+            published_of: applied,
             sealing: false,
             halted: None,
+            in_flight: InFlight::default(),
             cell: Vec::new(),
         })
     }
@@ -135,7 +142,8 @@ impl Apply {
     /// The digest, when nothing is in flight: it then belongs to the applied index.
     #[must_use]
     pub fn digest(&self) -> Option<Digest> {
-        (self.reading.is_none() && self.line.is_empty()).then_some(self.state.digest)
+        let settled = self.reading.is_none() && self.line.is_empty() && self.halted.is_none();
+        settled.then_some(self.state.digest)
     }
 
     /// The tree that holds the rows.
@@ -179,6 +187,9 @@ impl Apply {
     pub fn submit(&mut self, entry: Committed) -> Result<(), Halt> {
         self.follow(entry.index)?;
         self.submitted_bytes += entry.data.len();
+        if entry.answer {
+            self.in_flight.push(entry.index, entry.data.clone());
+        }
         self.submitted.push_back(Waiting::Entry(entry));
         Ok(())
     }
@@ -226,7 +237,15 @@ impl Apply {
         if let Err(halt) = &result {
             self.halted = Some(halt.clone());
         }
+        self.in_flight.forget(self.applied.0);
         result
+    }
+
+    /// Answers every submitted command that has no answer yet with `Unknown`: the replica has halted, and what the log holds is
+    /// executed when it starts again.
+    pub fn abandon(&mut self, out: &mut impl Replies) {
+        assert!(self.halted.is_some(), "a replica that goes on answers by itself");
+        self.in_flight.abandon((self.published_of, self.published), out);
     }
 
     fn advance(&mut self, commands_max: usize, out: &mut impl Replies) -> Result<bool, Halt> {
@@ -258,8 +277,9 @@ impl Apply {
         self.line.progress(&mut ground)?;
         while let Some(published) = self.line.publish() {
             match published {
-                Published::Command(item, reply) => {
+                Published::Command(entry, item, reply) => {
                     self.published = item.env.at;
+                    self.published_of = entry;
                     if let Some(to) = item.to {
                         reply.deliver(to, out);
                     }
@@ -396,6 +416,7 @@ impl Apply {
             if matches!(performed, Performed::Done) {
                 self.line.metrics.straight += 1;
                 self.published = item.env.at;
+                self.published_of = entry;
                 return Ok(());
             }
         }

@@ -161,6 +161,27 @@ fn what_cannot_be_executed_halts_the_replica() {
     }
 }
 
+/// O5: a halted replica still answers whoever waits, each once, and says that the outcome is not known.
+#[test]
+fn a_halted_replica_owes_no_answer() {
+    let mut replica = Replica::open(1);
+    replica.execute(100, 0, &[set(b"k", b"v")]);
+    let index = replica.next_index();
+    // Time goes back: the second entry cannot be executed, and the third stands behind it.
+    for (offset, base) in [(0, 600), (1, 500), (2, 700)] {
+        let entry = entry(index.0 + offset, base, 0, &[set(b"a", b"1"), set(b"b", b"2")]);
+        replica.apply.submit(entry).expect("it is the next");
+    }
+    let mut replies = Vec::new();
+    let mut out = |_, reply: Reply<'_>| replies.push(OwnedReply::from(reply));
+    replica.apply.run(usize::MAX, &mut out).expect_err("it cannot be executed");
+    replica.apply.abandon(&mut out);
+    replica.apply.abandon(&mut out);
+    let unknown = Reply::Error(ReplyError::Unknown);
+    let expected = [Reply::Ok, Reply::Ok, unknown, unknown, unknown, unknown];
+    assert_eq!(replies, expected.map(OwnedReply::Plain));
+}
+
 /// Timestamps rise and time does not go back, whoever led: anything else halts.
 #[test]
 fn disorder_halts_the_replica() {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::SimNode;
 use crate::{
     After, BatchBuilder, Command, CoreId, Expire, GroupId, Key, Kind, Layout, List, NodeId, Origin,
-    OwnedReply, Read, Reply, ReplyTo, SetWhen,
+    OwnedReply, Read, Reply, ReplyError, ReplyTo, SetWhen,
 };
 
 const KEYS: usize = 6;
@@ -147,7 +147,8 @@ impl Load {
         node.submit(id, builder.finish(Kind::Commands, origin));
     }
 
-    /// Takes the answers that have come. A refused batch is as if it had never been sent.
+    /// Takes the answers that have come. A refused batch is as if it had never been sent; one whose outcome is not known
+    /// may be there or not, as one that was not answered.
     fn collect(&mut self, node: &mut SimNode) {
         for group in self.groups.values_mut() {
             let mut refused = Vec::new();
@@ -164,6 +165,7 @@ impl Load {
                         );
                         group.acknowledged = expected;
                     }
+                    Some(OwnedReply::Plain(Reply::Error(ReplyError::Unknown))) => {}
                     Some(OwnedReply::Plain(Reply::Error(_))) => refused.push(at),
                     Some(other) => panic!("a counter answered {other:?}"),
                 }
