@@ -256,7 +256,9 @@ impl Groups {
             let sweep = member.sweep_deadline(self.time_ms).filter(|_| writable);
             [member.group.wait_deadline(self.options.wait_ms_max), member.duties.next_deadline(), sweep]
         });
-        let oracle = self.oracle.as_ref().and_then(Oracle::next_deadline);
+        // A renewal that was due and did not happen (no leader, no room in the log) is tried again, not at once for ever.
+        let soon = self.now.mono.plus_millis(1);
+        let oracle = self.oracle.as_ref().and_then(Oracle::next_deadline).map(|due| due.max(soon));
         let late = (!self.late.is_empty() || !self.dirty.is_empty()).then_some(self.now.mono);
         waits.chain([oracle, self.wal.next_deadline(), self.engine.next_deadline(), late]).flatten().min()
     }
