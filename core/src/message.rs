@@ -69,6 +69,8 @@ pub enum Subject {
     Counters,
     /// To forget its stages.
     ResetStages,
+    /// To flush its memtables.
+    Flush,
 }
 
 impl Subject {
@@ -77,6 +79,7 @@ impl Subject {
             0 => Self::Stages,
             1 => Self::Counters,
             2 => Self::ResetStages,
+            3 => Self::Flush,
             _ => panic!("a sibling core asked an unknown question"),
         }
     }
@@ -461,7 +464,7 @@ mod tests {
 
     #[test]
     fn questions_and_answers_name_their_gathering() {
-        for subject in [Subject::Stages, Subject::Counters, Subject::ResetStages] {
+        for subject in [Subject::Stages, Subject::Counters, Subject::ResetStages, Subject::Flush] {
             let mut bytes = Vec::new();
             put_question(&mut bytes, 8, 1, subject);
             let Message::Question { gathering: 8, part: 1, subject: found } = Message::open(&bytes) else {

@@ -184,4 +184,6 @@ pub enum Report {
     Stages,
     /// PINION STAGES RESET: forget that.
     StagesReset,
+    /// PINION FLUSH: flush the memtables of every core.
+    Flush,
 }

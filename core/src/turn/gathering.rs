@@ -32,8 +32,8 @@ pub enum Shape {
 pub enum Report {
     /// PINION STAGES.
     Stages,
-    /// PINION STAGES RESET.
-    Reset,
+    /// Something that every core has done: PINION STAGES RESET, PINION FLUSH.
+    Done,
     /// INFO, with the sections that were asked for.
     Info(Vec<Vec<u8>>),
 }

@@ -45,6 +45,9 @@ pub trait Owner {
     /// Why this core must not go on, if so: what happened, to what, and what to do.
     fn poisoned(&self) -> Option<String>;
 
+    /// Asks every group to flush its memtable.
+    fn flush(&mut self);
+
     /// What the groups say about themselves, for INFO.
     fn report(&self) -> OwnerReport;
 }
@@ -98,6 +101,10 @@ impl Owner for Groups {
 
     fn poisoned(&self) -> Option<String> {
         self.stopped().map(ToString::to_string)
+    }
+
+    fn flush(&mut self) {
+        Self::flush(self);
     }
 
     fn report(&self) -> OwnerReport {

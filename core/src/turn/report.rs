@@ -2,7 +2,8 @@
 //!
 //! Each core is asked through the mesh and answers in its next turn; the core of the connection puts the answers
 //! together. `PINION STAGES` answers, per core, an array of `[stage, "count", n, "sum_ns", n, "p50_ns", n, "p99_ns", n,
-//! "p999_ns", n, "max_ns", n]`, the nine stages in their order and then `total`, which is their exact sum.
+//! "p999_ns", n, "max_ns", n]`, the nine stages in their order and then `total`, which is their exact sum. `PINION FLUSH`
+//! answers when every core has been asked to flush its memtables; they are flushed when INFO shows none of their bytes.
 
 use std::io::Write as _;
 
@@ -28,7 +29,8 @@ impl<O: Owner> Core<O> {
     pub(super) fn report(&mut self, conn: ConnId, command: CommandId, report: Report, request: Request<'_>) {
         let (kind, subject) = match report {
             Report::Stages => (Kind::Stages, Subject::Stages),
-            Report::StagesReset => (Kind::Reset, Subject::ResetStages),
+            Report::StagesReset => (Kind::Done, Subject::ResetStages),
+            Report::Flush => (Kind::Done, Subject::Flush),
             Report::Info => {
                 let sections = request.args(1).map(<[u8]>::to_ascii_lowercase).collect();
                 (Kind::Info(sections), Subject::Counters)
@@ -66,6 +68,7 @@ impl<O: Owner> Core<O> {
                 }
             }
             Subject::ResetStages => self.stages.reset(),
+            Subject::Flush => self.owner.flush(),
             Subject::Counters => self.counters().write(out),
         }
     }
@@ -97,7 +100,7 @@ impl<O: Owner> Core<O> {
             let mut encoded = Vec::new();
             let mut encoder = Encoder::new(&mut encoded, protocol);
             match kind {
-                Kind::Reset => encoder.ok(),
+                Kind::Done => encoder.ok(),
                 Kind::Stages => encode_stages(&answers, &mut encoder),
                 Kind::Info(sections) => encoder.verbatim(self.info(&answers, &sections).as_bytes()),
             }

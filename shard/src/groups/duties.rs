@@ -185,6 +185,13 @@ impl Groups {
         }
     }
 
+    /// Asks every group to flush its memtable, at its next entry boundary.
+    pub fn flush(&mut self) {
+        for at in 0..self.members.len() {
+            self.request_seal(at);
+        }
+    }
+
     pub(super) fn request_seal(&mut self, at: usize) {
         let member = &mut self.members[at];
         let applied = member.group.machine.applied().index;

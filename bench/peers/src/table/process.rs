@@ -70,6 +70,29 @@ impl Server {
         told().map_err(|e| format!("{command}: {e}"))
     }
 
+    /// A number from INFO.
+    pub fn info(&self, field: &str) -> Result<u64, String> {
+        let port = self.port.to_string();
+        let told = Command::new("redis-cli").args(["-p", &port, "info"]).output();
+        let text = told.map_err(|e| format!("redis-cli: {e}"))?.stdout;
+        let text = String::from_utf8_lossy(&text);
+        let found =
+            text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':')?.trim().parse().ok());
+        found.ok_or_else(|| format!("INFO has no number {field}"))
+    }
+
+    /// Flushes the memtables of a Pinion server, and waits until the rows are in tables.
+    pub fn flush(&self) -> Result<(), String> {
+        /// What the system groups write meanwhile stays in memory.
+        const LEFT_BYTES: u64 = 8 << 20;
+        let reply = self.say("PINION FLUSH")?;
+        if reply != "+OK" {
+            return Err(format!("PINION FLUSH: {reply:?}"));
+        }
+        while self.info("memtable_bytes")? > LEFT_BYTES {}
+        Ok(())
+    }
+
     /// Nanoseconds of CPU that all threads of the server have used.
     pub fn cpu_nanos(&self) -> u64 {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id()));

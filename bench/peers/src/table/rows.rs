@@ -119,14 +119,11 @@ impl Place<'_> {
         ];
         for (place, rows) in promises {
             if place == "cache" {
-                match pinion.say("PINION FLUSH") {
-                    Ok(reply) if reply.starts_with('-') || reply.is_empty() => {
-                        return failed("GET cache", format!("PINION FLUSH: {reply:?}"), emit);
-                    }
-                    Err(error) => return failed("GET cache", error, emit),
-                    // The first reads bring the blocks into the cache.
-                    Ok(_) => drop(self.load(PINION_PORT, "--operation get --pipeline 64", "rate")),
+                if let Err(error) = pinion.flush() {
+                    return failed("GET cache", error, emit);
                 }
+                // The first reads bring the blocks into the cache.
+                drop(self.load(PINION_PORT, "--operation get --pipeline 64", "rate"));
             }
             for (pipeline, must, goal) in rows {
                 let load = format!("--operation get --warm-up-seconds 0.3 --pipeline {pipeline}");

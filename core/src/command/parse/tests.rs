@@ -263,6 +263,7 @@ fn local_ones() {
         ("info a b", Report::Info),
         ("pinion stages", Report::Stages),
         ("pinion stages reset", Report::StagesReset),
+        ("pinion flush", Report::Flush),
     ] {
         resolved(line, |found| {
             assert!(matches!(found, Ok((_, Action::Report(report))) if report == expected))

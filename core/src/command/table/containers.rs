@@ -186,19 +186,33 @@ pub(super) const CONFIG: &[Spec] = &[
     },
 ];
 
-pub(super) const PINION: &[Spec] = &[Spec {
-    name: "pinion|stages",
-    arity: -2,
-    flags: "loading stale",
-    categories: "@slow",
-    tips: "nondeterministic_output",
-    group: "server",
-    since: "0.1.0",
-    summary: "Durations of the stages of requests, by core",
-    complexity: "O(1)",
-    parse: stages,
-    ..EMPTY
-}];
+pub(super) const PINION: &[Spec] = &[
+    Spec {
+        name: "pinion|flush",
+        arity: 2,
+        flags: "admin loading stale",
+        categories: "@admin @slow @dangerous",
+        group: "server",
+        since: "0.1.0",
+        summary: "Flush the memtables of every core to tables, in the background",
+        complexity: "O(1)",
+        parse: |_| Ok(Action::Report(Report::Flush)),
+        ..EMPTY
+    },
+    Spec {
+        name: "pinion|stages",
+        arity: -2,
+        flags: "loading stale",
+        categories: "@slow",
+        tips: "nondeterministic_output",
+        group: "server",
+        since: "0.1.0",
+        summary: "Durations of the stages of requests, by core",
+        complexity: "O(1)",
+        parse: stages,
+        ..EMPTY
+    },
+];
 
 /// PINION STAGES, or PINION STAGES RESET.
 fn stages(request: Request<'_>) -> Result<Action<'_>, CommandError<'_>> {

@@ -241,6 +241,8 @@ impl Owner for MemoryGroups {
         None
     }
 
+    fn flush(&mut self) {}
+
     fn report(&self) -> OwnerReport {
         let proposal_bytes = self.groups.values().map(|group| group.waiting_bytes as u64).sum();
         OwnerReport { groups: self.groups.len() as u64, proposal_bytes, ..OwnerReport::default() }
