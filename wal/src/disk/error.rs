@@ -48,6 +48,12 @@ impl Cause {
             other => Self::Os(other),
         }
     }
+
+    /// Whether a read that failed so met a place that cannot be read, as opposed to a disk that is gone or a wrong call.
+    #[must_use]
+    pub const fn is_unreadable(self) -> bool {
+        matches!(self, Self::Os(libc::EIO | libc::EILSEQ | libc::ENODATA | libc::EREMOTEIO))
+    }
 }
 
 impl fmt::Display for Cause {

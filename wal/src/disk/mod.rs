@@ -19,6 +19,7 @@ mod error;
 mod handle;
 mod op;
 pub mod sim;
+pub mod twin;
 
 pub use buffer::AlignedBuf;
 pub use driver::{Driver, Stalled, block_on, run_until};
