@@ -1,8 +1,20 @@
 //! The memory of a server, as a ledger: every byte it may use belongs to one budget, and the budgets add up to the total.
 //!
 //! A full budget pushes back (stop reading from a socket) or refuses with an error that says to retry; it never grows.
+//! Budgets are of the node. What can be idle on one core while another needs it is leased to cores in chunks ([`Budget`]);
+//! the rest is divided once.
+
+mod lease;
+mod pool;
+mod sync;
+
+#[cfg(test)]
+mod model;
 
 use std::fmt;
+
+pub use lease::{Budget, Lease};
+pub use pool::Pool;
 
 /// Bytes of one receive buffer.
 pub const RECEIVE_BUFFER_BYTES: u64 = 16 << 10;
@@ -75,6 +87,19 @@ impl Ledger {
         usize::try_from(self.bytes(of) / self.cores).expect("memory is addressable")
     }
 
+    /// What cores lease.
+    #[must_use]
+    pub fn budgets(&self) -> Budgets {
+        let shared = |of| Budget::shared(self.bytes(of), self.cores);
+        Budgets {
+            cache: shared(Use::Cache),
+            memtables: shared(Use::Memtables),
+            proposals: shared(Use::Proposals),
+            partial_commands: shared(Use::PartialCommands),
+            send_buffers: shared(Use::SendBuffers),
+        }
+    }
+
     /// Receive buffers of a core: a power of two.
     #[must_use]
     pub fn receive_buffers(&self) -> u16 {
@@ -87,6 +112,62 @@ impl Ledger {
         assert_eq!(self.lines.iter().map(|(_, bytes)| bytes).sum::<u64>(), memory_bytes);
         assert!(self.lines.iter().all(|(_, bytes)| *bytes > 0));
         assert!(self.receive_buffers().is_power_of_two());
+    }
+}
+
+/// The budgets that cores lease in chunks.
+#[derive(Clone, Debug)]
+pub struct Budgets {
+    /// Blocks of tables.
+    pub cache: Budget,
+    /// Rows that are not flushed.
+    pub memtables: Budget,
+    /// Writes accepted and not yet applied.
+    pub proposals: Budget,
+    /// Commands that have not arrived whole.
+    pub partial_commands: Budget,
+    /// Replies that clients have not taken.
+    pub send_buffers: Budget,
+}
+
+impl Budgets {
+    /// Budgets of `bytes` each for one core, of which nothing is leased.
+    #[must_use]
+    pub fn fixed(bytes: u64) -> Self {
+        let budget = Budget::fixed(bytes);
+        Self {
+            cache: budget.clone(),
+            memtables: budget.clone(),
+            proposals: budget.clone(),
+            partial_commands: budget.clone(),
+            send_buffers: budget,
+        }
+    }
+}
+
+/// What one core has leased of [`Budgets`].
+#[derive(Debug)]
+pub struct Leases {
+    /// See [`Budgets`].
+    pub cache: Lease,
+    /// See [`Budgets`].
+    pub memtables: Lease,
+    /// See [`Budgets`].
+    pub proposals: Lease,
+    /// See [`Budgets`].
+    pub partial_commands: Lease,
+}
+
+impl Leases {
+    /// The floors of one core.
+    #[must_use]
+    pub fn of(budgets: &Budgets) -> Self {
+        Self {
+            cache: budgets.cache.lease(),
+            memtables: budgets.memtables.lease(),
+            proposals: budgets.proposals.lease(),
+            partial_commands: budgets.partial_commands.lease(),
+        }
     }
 }
 

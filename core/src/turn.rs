@@ -48,6 +48,7 @@ use pinion_wal::{Mono, Ticks};
 
 use crate::conn::Conns;
 use crate::host::{Machine, Now};
+use crate::ledger::Leases;
 use crate::message::{self, Subject};
 use crate::planted;
 use crate::resp::Arguments;
@@ -88,6 +89,7 @@ pub struct Core<O> {
     tasks: Tasks,
     ticks: Rc<dyn Ticks>,
     desk: Desk,
+    leases: Leases,
     stages: Stages,
     stalls: Stalls,
     arguments: Arguments,
@@ -136,7 +138,8 @@ impl<O: Owner> Core<O> {
             owner,
             tasks,
             ticks,
-            desk: Desk::new(id, cores, settings.unsent_bytes_max),
+            desk: Desk::new(id, cores, settings.budgets.send_buffers.lease()),
+            leases: Leases::of(&settings.budgets),
             stages: Stages::new(),
             stalls: Stalls::default(),
             arguments: Arguments::new(),
@@ -261,6 +264,23 @@ impl<O: Owner> Core<O> {
         self.tasks.run(Class::Apply, TASK_MICROS)
     }
 
+    /// Lets the budgets of this core follow what it holds.
+    fn follow_leases(&mut self) {
+        let Self { leases, owner, desk, .. } = self;
+        desk.follow_lease();
+        leases.partial_commands.follow(desk.counters.input_held_bytes as usize);
+        let held = owner.held();
+        if leases.memtables.follow(held.memtable_bytes) {
+            owner.set_memtable_bytes_max(leases.memtables.bytes());
+        }
+        if leases.cache.follow(held.cache_bytes) {
+            owner.set_cache_bytes_max(leases.cache.bytes());
+        }
+        if leases.proposals.follow(held.proposal_bytes) {
+            owner.set_proposal_bytes_max(leases.proposals.bytes());
+        }
+    }
+
     fn set_deadline(&self, ready: bool, outbox: &mut Outbox) {
         if ready {
             outbox.run_again();
@@ -331,6 +351,7 @@ impl<O: Owner> Machine for Core<O> {
         self.end_own_flight();
         let budget = if busy { BACKGROUND_MICROS.0 } else { BACKGROUND_MICROS.1 };
         let left = self.tasks.run(Class::Background, budget);
+        self.follow_leases();
         let over = self.ticks.now();
         self.note_stall([begun, applied, taken_in, departed, grouped, end, over]);
         self.end_if_over(outbox);

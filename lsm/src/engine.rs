@@ -1,6 +1,6 @@
 //! The engine of a core: what its trees share.
 
-use std::cell::RefCell;
+use std::cell::{Cell as StdCell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 
@@ -31,6 +31,8 @@ pub(crate) struct EngineShared {
     pub spawner: Spawner,
     pub cache: Cache,
     pub options: Options,
+    /// Bytes of all memtables above which trees have no room.
+    pub memtable_bytes_max: StdCell<usize>,
     /// Compactions of this core run one at a time.
     pub compactions: Gate,
     pub timer: Timer,
@@ -53,6 +55,7 @@ impl Engine {
             disk,
             spawner,
             cache,
+            memtable_bytes_max: StdCell::new(options.memtable_bytes_max),
             options,
             compactions: Gate::default(),
             timer: Timer::default(),
@@ -166,6 +169,12 @@ impl Engine {
     #[must_use]
     pub fn memtable_bytes(&self) -> usize {
         self.shared.memtable_bytes()
+    }
+
+    /// Changes the budget of all memtables together, so that bytes can be leased between cores. What lies above a smaller
+    /// one stays until it is flushed.
+    pub fn set_memtable_bytes_max(&self, bytes: usize) {
+        self.shared.memtable_bytes_max.set(bytes);
     }
 
     /// Takes a tree that is neither open nor being opened.

@@ -116,8 +116,8 @@ impl Groups {
             return crate::group::refuse(&batch, ReplyError::TryAgain, out);
         };
         let refuse = self.stopped.as_ref().map(|_| ReplyError::Poisoned);
+        let full = self.proposal_bytes() + batch.as_bytes().len() > self.options.proposal_bytes_max;
         let member = &mut self.members[at];
-        let full = member.group.busy_bytes() + batch.as_bytes().len() > self.options.proposal_bytes_max;
         let error = refuse.or(full.then_some(ReplyError::Overloaded));
         match error {
             Some(error) => crate::group::refuse(&batch, error, out),
@@ -129,8 +129,18 @@ impl Groups {
     /// Whether a batch of so many bytes would be taken for `group` now.
     #[must_use]
     pub fn has_room(&self, group: GroupId, bytes: usize) -> bool {
-        self.member(group)
-            .is_some_and(|member| member.group.busy_bytes() + bytes <= self.options.proposal_bytes_max)
+        self.member(group).is_some() && self.proposal_bytes() + bytes <= self.options.proposal_bytes_max
+    }
+
+    /// Bytes of batches and waiting reads of all groups that wait or are in flight.
+    #[must_use]
+    pub fn proposal_bytes(&self) -> usize {
+        self.members.iter().map(|member| member.group.busy_bytes()).sum()
+    }
+
+    /// Changes how many they may be, so that bytes can be leased between cores.
+    pub const fn set_proposal_bytes_max(&mut self, bytes: usize) {
+        self.options.proposal_bytes_max = bytes;
     }
 
     /// Encodes the key of a read and asks for the first memory it needs. Prepare all reads of a turn, touch all, then

@@ -17,7 +17,7 @@ use super::{Directory, NodeError, make_room_for, watch};
 use crate::config::{Config, Secret};
 use crate::host::uring::{Cores, Opening, Plan, UringOptions, bind};
 use crate::host::{Machine, Now};
-use crate::ledger::{Ledger, RECEIVE_BUFFER_BYTES, Use};
+use crate::ledger::{Leases, Ledger, RECEIVE_BUFFER_BYTES, Use};
 use crate::signal::StopSignals;
 use crate::turn::{Core, Settings};
 use crate::{Inbox, Outbox};
@@ -90,7 +90,6 @@ impl Machine for Served {
 /// What every core of a node is opened with.
 struct Node {
     layout: Layout,
-    ledger: Ledger,
     word: Arc<Word>,
     seed: u64,
     settings: Settings,
@@ -102,8 +101,7 @@ impl Node {
         let [a, b, c] = [random()?, random()?, random()?];
         let mut settings = Settings::new(pinion_shard::CoreId(0), cores, NodeId(0));
         settings.password = config.password.as_ref().map(|password: &Secret| password.bytes().to_vec());
-        settings.receive_bytes_max = ledger.bytes_per_core(Use::PartialCommands);
-        settings.unsent_bytes_max = ledger.bytes_per_core(Use::SendBuffers);
+        settings.budgets = ledger.budgets();
         settings.memory_bytes_max = config.memory_bytes;
         settings.port = address.port();
         settings.run_id = format!("{a:016x}{b:016x}{:08x}", c >> 32);
@@ -112,7 +110,7 @@ impl Node {
         // Replaced by the layout that the directory has.
         let founding = Founding { cluster: ClusterId(1), node: NodeId(1) };
         let layout = Layout::found(&Wanted { cores, groups: None, founding });
-        Ok(Self { layout, ledger: ledger.clone(), word: Arc::new(Word::new()), seed: random()?, settings })
+        Ok(Self { layout, word: Arc::new(Word::new()), seed: random()?, settings })
     }
 
     /// Opens the machine of a core, on its thread and ring.
@@ -121,8 +119,10 @@ impl Node {
         let ticks = host.ticks();
         let mut tasks = Tasks::new(ticks.clone());
         let spawner = tasks.spawner();
-        let cache = Cache::new(self.ledger.bytes_per_core(Use::Cache));
-        let engine = Engine::new(disk.clone(), spawner.clone(), cache, rows(&self.ledger));
+        // What cores lease begins with its floor.
+        let floors = Leases::of(&self.settings.budgets);
+        let cache = Cache::new(floors.cache.bytes());
+        let engine = Engine::new(disk.clone(), spawner.clone(), cache, rows(floors.memtables.bytes()));
         let setup = pinion_shard::Setup {
             core,
             layout: self.layout.clone(),
@@ -131,7 +131,7 @@ impl Node {
             engine,
             word: self.word.clone(),
             seed: self.seed ^ u64::from(core.0) << 48,
-            options: groups(&self.ledger, &self.layout),
+            options: groups(floors.proposals.bytes()),
         };
         let now = host.now();
         let groups =
@@ -161,26 +161,20 @@ fn lay_out(config: &Config, directory: &Directory, ledger: &Ledger) -> Result<La
     let disk = Disk::new();
     let mut driver = DirectDisk::new(directory.path())?;
     let layout = block_on(&disk, &mut driver, None, layout::open(&disk, &wanted))?;
-    let wal = groups(ledger, &layout).wal;
+    let wal = groups(ledger.bytes_per_core(Use::Proposals)).wal;
     Ok(block_on(&disk, &mut driver, None, rehome::rehome(&disk, layout, wanted.cores, &wal))?)
 }
 
-fn rows(ledger: &Ledger) -> pinion_lsm::Options {
-    let memtables = ledger.bytes_per_core(Use::Memtables);
+fn rows(memtable_bytes: usize) -> pinion_lsm::Options {
     pinion_lsm::Options {
-        memtable_bytes_seal: memtables / MEMTABLE_SEAL_PART,
-        memtable_bytes_max: memtables,
+        memtable_bytes_seal: memtable_bytes / MEMTABLE_SEAL_PART,
+        memtable_bytes_max: memtable_bytes,
         ..pinion_lsm::Options::default()
     }
 }
 
-fn groups(ledger: &Ledger, layout: &Layout) -> pinion_shard::Options {
-    let groups_per_core = layout.groups.len().div_ceil(usize::from(layout.cores));
-    pinion_shard::Options {
-        // One group may use what several do not: proposals that wait are short-lived, and rarely everywhere at once.
-        proposal_bytes_max: ledger.bytes_per_core(Use::Proposals) * 2 / (groups_per_core + 1),
-        ..pinion_shard::Options::default()
-    }
+fn groups(proposal_bytes_max: usize) -> pinion_shard::Options {
+    pinion_shard::Options { proposal_bytes_max, ..pinion_shard::Options::default() }
 }
 
 fn count_of(config: &Config) -> u16 {

@@ -14,6 +14,7 @@ use super::flight::{Flights, Waiter};
 use super::gathering::{Gatherings, Step};
 use crate::command::{CommandId, encode};
 use crate::conn::{Conns, Passed, Place};
+use crate::ledger::Lease;
 use crate::message;
 use crate::metrics::Counters;
 use crate::resp::Encoder;
@@ -93,13 +94,13 @@ pub struct Desk {
     unsent_bytes: usize,
     /// Bytes of elements in gatherings.
     gathered_bytes: usize,
-    unsent_bytes_max: usize,
+    send_buffers: Lease,
 }
 
 impl Desk {
-    /// The desk of `core`, one of `cores`. Above `unsent_bytes_max` reply bytes, replies with values become errors.
+    /// The desk of `core`, one of `cores`. Above what `send_buffers` can lease, replies with values become errors.
     #[must_use]
-    pub fn new(core: CoreId, cores: u16, unsent_bytes_max: usize) -> Self {
+    pub fn new(core: CoreId, cores: u16, send_buffers: Lease) -> Self {
         Self {
             core,
             conns: Conns::default(),
@@ -116,7 +117,7 @@ impl Desk {
             outgoing: (0..cores).map(|_| Outgoing::default()).collect(),
             unsent_bytes: 0,
             gathered_bytes: 0,
-            unsent_bytes_max,
+            send_buffers,
         }
     }
 
@@ -151,6 +152,11 @@ impl Desk {
     /// Notes that a client took bytes, or that they were dropped.
     pub fn sent(&mut self, bytes: usize) {
         self.unsent_bytes = self.unsent_bytes.saturating_sub(bytes);
+    }
+
+    /// Leases what the replies of the moment need, and gives back what they do not. Call it at the end of a turn.
+    pub fn follow_lease(&mut self) {
+        self.send_buffers.follow(self.unsent_bytes + self.gathered_bytes);
     }
 
     /// Delivers a reply, or a part of one, to its waiter.
@@ -192,7 +198,7 @@ impl Desk {
             Reply::Bulk(bytes) if matches!(open.waiter, Waiter::Conn { .. }) => open.bytes += bytes.len(),
             _ => {}
         }
-        if self.unsent_bytes + self.gathered_bytes + open.bytes > self.unsent_bytes_max {
+        if !self.send_buffers.reach(self.unsent_bytes + self.gathered_bytes + open.bytes) {
             open.refused = open.refused.or(Some(ReplyError::Overloaded));
         }
         if open.refused.is_none() {
@@ -305,7 +311,7 @@ impl Desk {
         {
             connection.write_answered(group);
         }
-        if value_bytes > 0 && self.unsent_bytes + value_bytes > self.unsent_bytes_max {
+        if value_bytes > 0 && !self.send_buffers.reach(self.unsent_bytes + value_bytes) {
             self.counters.replies_refused += 1;
             let overloaded = Reply::Error(ReplyError::Overloaded);
             return self

@@ -146,8 +146,8 @@ impl<O: Owner> Core<O> {
         let Some(connection) = self.desk.conns.get_mut(conn) else { return };
         let incomplete = connection.input_need > 0 && !connection.stalled;
         if !incomplete
-            || held <= self.settings.receive_bytes_max
             || connection.input.len() <= INPUT_FLOOR_BYTES
+            || self.leases.partial_commands.reach(held)
         {
             return;
         }

@@ -48,6 +48,18 @@ pub trait Owner {
     /// Asks every group to flush its memtable.
     fn flush(&mut self);
 
+    /// What is held of the budgets that cores lease.
+    fn held(&self) -> Held;
+
+    /// Unflushed rows may take so many bytes from now on.
+    fn set_memtable_bytes_max(&mut self, bytes: usize);
+
+    /// Cached blocks may take so many bytes from now on.
+    fn set_cache_bytes_max(&mut self, bytes: usize);
+
+    /// Writes that wait or are in flight may take so many bytes from now on.
+    fn set_proposal_bytes_max(&mut self, bytes: usize);
+
     /// What the groups say about themselves, for INFO.
     fn report(&self) -> OwnerReport;
 }
@@ -107,19 +119,52 @@ impl Owner for Groups {
         Self::flush(self);
     }
 
+    fn held(&self) -> Held {
+        Held {
+            memtable_bytes: self.engine().memtable_bytes(),
+            cache_bytes: self.engine().cache().metrics().used_bytes,
+            proposal_bytes: self.proposal_bytes(),
+        }
+    }
+
+    fn set_memtable_bytes_max(&mut self, bytes: usize) {
+        self.engine().set_memtable_bytes_max(bytes);
+    }
+
+    fn set_cache_bytes_max(&mut self, bytes: usize) {
+        self.engine().cache().resize(bytes);
+    }
+
+    fn set_proposal_bytes_max(&mut self, bytes: usize) {
+        Self::set_proposal_bytes_max(self, bytes);
+    }
+
     fn report(&self) -> OwnerReport {
+        let held = Owner::held(self);
         OwnerReport {
-            memtable_bytes: self.engine().memtable_bytes() as u64,
+            memtable_bytes: held.memtable_bytes as u64,
+            cache_bytes: held.cache_bytes as u64,
+            proposal_bytes: held.proposal_bytes as u64,
             log_bytes: self.log().retained_bytes(),
             groups: self.ids().count() as u64,
             no_space: self.log().writable().is_err(),
-            ..OwnerReport::default()
         }
     }
 }
 
 const fn of_shard(now: Now) -> pinion_shard::Now {
     pinion_shard::Now { mono: now.mono, wall_ms: now.wall_ms }
+}
+
+/// What the groups of a core hold of the budgets that cores lease.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Bytes of unflushed rows.
+    pub memtable_bytes: usize,
+    /// Bytes of cached blocks, filters and indexes of tables.
+    pub cache_bytes: usize,
+    /// Bytes of writes that wait or are in flight.
+    pub proposal_bytes: usize,
 }
 
 /// What the groups of a core say about themselves.

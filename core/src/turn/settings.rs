@@ -3,6 +3,8 @@
 use pinion_shard::{CoreId, NodeId};
 use pinion_wal::Mono;
 
+use crate::ledger::Budgets;
+
 /// What a core is told at its start. The same on all cores, but for `core`.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -16,10 +18,8 @@ pub struct Settings {
     pub password: Option<Vec<u8>>,
     /// Bytes of the longest argument.
     pub value_bytes_max: usize,
-    /// Bytes of incomplete commands that all connections of a core may hold together.
-    pub receive_bytes_max: usize,
-    /// Reply bytes that the clients of a core may leave untaken together.
-    pub unsent_bytes_max: usize,
+    /// What the cores lease of the node's memory.
+    pub budgets: Budgets,
     /// Bytes of memory that the whole server may use.
     pub memory_bytes_max: u64,
     /// The port that clients connect to.
@@ -44,8 +44,7 @@ impl Settings {
             node,
             password: None,
             value_bytes_max: crate::resp::limits::BULK_BYTES_MAX,
-            receive_bytes_max: 128 << 20,
-            unsent_bytes_max: 128 << 20,
+            budgets: Budgets::fixed(128 << 20),
             memory_bytes_max: 0,
             port: 6379,
             run_id: "0".repeat(40),

@@ -272,9 +272,9 @@ impl Tree {
     /// up with this tree.
     #[must_use]
     pub fn room(&self) -> bool {
-        let options = &self.shared.engine.options;
-        self.shared.engine.memtable_bytes() < options.memtable_bytes_max
-            && self.shared.version.borrow().levels[0].len() < options.level0_tables_max
+        let engine = &self.shared.engine;
+        engine.memtable_bytes() < engine.memtable_bytes_max.get()
+            && self.shared.version.borrow().levels[0].len() < engine.options.level0_tables_max
     }
 
     /// Figures.

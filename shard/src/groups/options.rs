@@ -11,7 +11,8 @@ pub struct Options {
     pub lanes: u32,
     /// Batches of a turn are proposed as one entry up to this many bytes.
     pub entry_bytes_max: usize,
-    /// Bytes of batches and waiting reads of one group that may wait or be in flight; more are refused as overload.
+    /// Bytes of batches and waiting reads of all groups of the core that may wait or be in flight; more are refused as
+    /// overload.
     pub proposal_bytes_max: usize,
     /// How long a write waits for a timestamp, and a read for its group, in milliseconds.
     pub wait_ms_max: u64,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use pinion_core::host::Now;
 use pinion_core::message::ReadAfter;
-use pinion_core::turn::owner::{Owner, OwnerReport};
+use pinion_core::turn::owner::{Held, Owner, OwnerReport};
 use pinion_shard::{Batch, BatchBuf, Command, GroupId, Key, Read, Replies, Reply, ReplyError, ReplyTo};
 use pinion_wal::Mono;
 
@@ -243,8 +243,19 @@ impl Owner for MemoryGroups {
 
     fn flush(&mut self) {}
 
+    fn held(&self) -> Held {
+        let proposal_bytes = self.groups.values().map(|group| group.waiting_bytes).sum();
+        Held { proposal_bytes, ..Held::default() }
+    }
+
+    fn set_memtable_bytes_max(&mut self, _bytes: usize) {}
+
+    fn set_cache_bytes_max(&mut self, _bytes: usize) {}
+
+    fn set_proposal_bytes_max(&mut self, _bytes: usize) {}
+
     fn report(&self) -> OwnerReport {
-        let proposal_bytes = self.groups.values().map(|group| group.waiting_bytes as u64).sum();
+        let proposal_bytes = self.held().proposal_bytes as u64;
         OwnerReport { groups: self.groups.len() as u64, proposal_bytes, ..OwnerReport::default() }
     }
 }

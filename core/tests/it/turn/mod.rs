@@ -12,6 +12,7 @@ use std::rc::Rc;
 
 use pinion_core::CoreId;
 use pinion_core::host::sim::{ClientId, SimHost, SimTicks, World};
+use pinion_core::ledger::Budget;
 use pinion_core::route::Routes;
 use pinion_core::turn::owner::Owner;
 use pinion_core::turn::{Core, Settings};

@@ -30,8 +30,9 @@ fn a_slow_reader_stops_being_read_from_and_loses_nothing() {
 #[test]
 fn replies_beyond_the_budget_are_typed_errors() {
     let budget = 1 << 20;
-    let mut host =
-        memory_node(seed(12), 1, 2, World::default(), |settings| settings.unsent_bytes_max = budget);
+    let mut host = memory_node(seed(12), 1, 2, World::default(), |settings| {
+        settings.budgets.send_buffers = Budget::fixed(budget)
+    });
     let writer = host.connect(0);
     let value = vec![b'v'; 100 << 10];
     expect(&mut host, writer, &request(&[b"SET", b"k", &value]), "+OK\r\n");
@@ -43,7 +44,7 @@ fn replies_beyond_the_budget_are_typed_errors() {
     host.run_until(100, |_| false);
     let held: usize =
         host.machines().map(|core| core.conns().iter().map(|conn| conn.reply_bytes()).sum::<usize>()).sum();
-    assert!(held <= budget + 20 * 200, "{held}");
+    assert!(held as u64 <= budget + 20 * 200, "{held}");
     clients.iter().for_each(|&client| host.set_reading(client, true));
     host.run_until(100, |_| false);
     let refused = clients.iter().filter(|&&client| host.received(client).starts_with(b"-TRYAGAIN")).count();
@@ -58,7 +59,7 @@ fn replies_beyond_the_budget_are_typed_errors() {
 fn arrays_beyond_the_budget_are_refused_whole() {
     for (cores, groups) in [(1, 1), (2, 4)] {
         let mut host = memory_node(seed(18), cores, groups, World::default(), |settings| {
-            settings.unsent_bytes_max = 300_000;
+            settings.budgets.send_buffers = Budget::fixed(300_000);
         });
         let client = host.connect(0);
         let value = vec![b'v'; 100_000];
@@ -122,8 +123,9 @@ fn a_pipeline_longer_than_the_ring_is_answered_whole() {
 /// O1: incomplete commands beyond the budget end their connection with a typed error.
 #[test]
 fn incomplete_commands_are_bounded_together() {
-    let mut host =
-        memory_node(seed(15), 1, 1, World::default(), |settings| settings.receive_bytes_max = 1 << 20);
+    let mut host = memory_node(seed(15), 1, 1, World::default(), |settings| {
+        settings.budgets.partial_commands = Budget::fixed(1 << 20)
+    });
     let clients: Vec<_> = (0..8).map(|_| host.connect(0)).collect();
     let half = [b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1000000\r\n".to_vec(), vec![b'x'; 500_000]].concat();
     clients.iter().for_each(|&client| host.send(client, &half));
