@@ -11,6 +11,7 @@ use crate::Mono;
 use crate::disk::{Access, AlignedBuf, BLOCK_BYTES, Cause, Disk, DiskError};
 use crate::planted;
 
+use super::head::Head;
 use super::rewrite::Laggards;
 use super::wal::SegmentFile;
 
@@ -21,6 +22,7 @@ pub(super) enum Outcome {
     Built(SegmentFile),
     Removed,
     Read(Laggards),
+    Told(Head),
 }
 
 type Job = Pin<Box<dyn Future<Output = Result<Outcome, DiskError>>>>;

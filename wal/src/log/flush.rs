@@ -53,7 +53,7 @@ impl Wal {
         if under_way >= self.options.flights_max {
             return false;
         }
-        let waited = open.since.is_some_and(|since| self.now >= since.plus_micros(self.options.wait_micros));
+        let waited = open.since.is_some_and(|since| self.now >= self.waited_at(since));
         if waited || open.buffer.len() >= self.options.wait_bytes {
             return true;
         }
@@ -224,6 +224,7 @@ impl Wal {
                 }
                 Some(Ok(Outcome::Removed)) => {}
                 Some(Ok(Outcome::Read(laggards))) => self.background.laggards = Some(laggards),
+                Some(Ok(Outcome::Told(head))) => self.head_told(head),
                 Some(Err(error)) if error.cause == Cause::NoSpace => {
                     let millis = self.options.no_space_retry_millis;
                     self.background.retry = Some(self.now.plus_millis(millis));
@@ -239,6 +240,10 @@ impl Wal {
         let unbound = self.segments.iter().filter(|segment| segment.file.is_none()).count();
         let (disk, dir) = (self.disk.clone(), self.dir.clone());
         let wanted = self.options.pool_segments + unbound;
+        if self.background.ready.len() >= wanted {
+            // Recycled segments are as good as new ones.
+            self.background.retry = None;
+        }
         let refused = self.background.retry.is_some_and(|retry| self.now < retry);
         if self.background.ready.len() < wanted && !refused {
             let number = self.background.next_number;
@@ -246,6 +251,12 @@ impl Wal {
             let bytes = self.options.segment_bytes;
             self.background
                 .start(async move { build_segment(disk, dir, number, bytes).await.map(Outcome::Built) });
+        } else if let Some(head) = self.head_due() {
+            let log = self.id;
+            self.background.start(async move {
+                head.replace(&disk, log, &dir).await?;
+                Ok(Outcome::Told(head))
+            });
         } else if self.background.ready.len() > wanted + 2 {
             let file = self.background.ready.remove(0);
             self.background
@@ -261,6 +272,11 @@ impl Wal {
     /// Flushes everything appended and waits until it is stable. For start and stop; a running core uses
     /// [`Wal::flush`] and [`Wal::poll`].
     pub async fn settle(&mut self) -> Result<(), Unwritable> {
+        self.settle_until(|wal| wal.accepting.is_none()).await
+    }
+
+    /// Flushes everything, and waits until it is stable and `more` holds.
+    async fn settle_until(&mut self, more: impl Fn(&Self) -> bool) -> Result<(), Unwritable> {
         std::future::poll_fn(|cx| {
             self.close_buffer();
             if self.poison.is_none() {
@@ -268,7 +284,7 @@ impl Wal {
             }
             match self.poll_with(cx) {
                 Err(_) => Poll::Ready(Err(Unwritable::Poisoned)),
-                Ok(stable) if stable == self.appended => Poll::Ready(Ok(())),
+                Ok(stable) if stable == self.appended && more(self) => Poll::Ready(Ok(())),
                 Ok(_) if self.flights.is_empty() && self.background.retry.is_some() => {
                     Poll::Ready(Err(Unwritable::NoSpace))
                 }
@@ -281,13 +297,13 @@ impl Wal {
         .await
     }
 
-    /// As [`Wal::settle`], and then writes the stable marker: for a stop in good order.
+    /// As [`Wal::settle`], and then writes the stable marker and tells the head: for a stop in good order.
     pub async fn settle_and_mark(&mut self) -> Result<(), Unwritable> {
         self.settle().await?;
         if !self.marked {
             self.put_marker();
         }
-        self.settle().await
+        self.settle_until(|wal| wal.head_due().is_none()).await
     }
 }
 
@@ -328,15 +344,25 @@ impl Wal {
     /// When [`Wal::flush`] and [`Wal::poll`] must be called at the latest, if nothing else happens.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Mono> {
+        if self.poison.is_some() {
+            return None;
+        }
         let can_flush = self.flights.len() + self.closed.len() < self.options.flights_max;
         let open = self.open.as_ref().filter(|_| can_flush);
-        let wait = open.and_then(|open| open.since).map(|since| since.plus_micros(self.options.wait_micros));
+        // What no flush has seen yet is due at once.
+        let wait = open.map(|open| open.since.map_or(self.now, |since| self.waited_at(since)));
         let marker = self.idle_since.map(|since| since.plus_micros(self.options.marker_micros));
-        [wait, marker, self.background.retry].into_iter().flatten().min()
+        // While a job runs its end brings the next turn.
+        let retry = self.background.retry.filter(|_| !self.background.is_busy());
+        [wait, marker, retry].into_iter().flatten().min()
     }
 
-    /// Whether new entries may be appended. Hard states, truncation and what is in flight always may: a segment is kept
-    /// for them.
+    fn waited_at(&self, since: Mono) -> Mono {
+        since.plus_micros(self.options.wait_micros)
+    }
+
+    /// Whether new entries may be appended. Hard states, truncation and what is in flight always may: on a full disk
+    /// the last quarter of a segment is kept for them, and a whole segment for the next start.
     pub fn writable(&self) -> Result<(), Unwritable> {
         if self.poison.is_some() {
             return Err(Unwritable::Poisoned);
@@ -344,19 +370,10 @@ impl Wal {
         if self.background.retry.is_none() {
             return Ok(());
         }
-        let unbound = self.segments.iter().filter(|segment| segment.file.is_none()).count() as u64;
-        let blocks = self.background.ready.len() as u64 * self.options.segment_blocks() + self.blocks_left();
-        if blocks < (unbound + 1) * self.options.segment_blocks() {
-            return Err(Unwritable::NoSpace);
-        }
-        Ok(())
-    }
-
-    /// The owner misses no group although damage was found: segments from the damage on may be dropped again.
-    pub fn accept_damage(&mut self) {
-        if self.groups.values().all(|state| state.loss.is_none()) {
-            self.pinned = None;
-        }
+        let unbound = self.segments.iter().filter(|segment| segment.file.is_none()).count();
+        let spare = self.background.ready.len().saturating_sub(unbound);
+        let room = spare >= 2 || spare == 1 && self.blocks_left() * 4 >= self.options.segment_blocks();
+        if room { Ok(()) } else { Err(Unwritable::NoSpace) }
     }
 
     /// Why the log has stopped, if it has.

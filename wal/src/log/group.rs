@@ -10,8 +10,10 @@ use std::collections::BTreeMap;
 
 use crate::{GroupId, LogIndex, Term};
 
+use super::error::Damage;
 use super::format::{u32_at, u64_at};
 use super::ids::{Epoch, HomeEpoch};
+use super::wal::SegmentFile;
 
 /// What a replica must remember of elections: its term, its vote in it (0: none) and how far it knows the log to be
 /// committed.
@@ -33,13 +35,25 @@ pub(super) struct Run {
 }
 
 /// Where records were lost, to be written into summaries until a person accepts the loss.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct LossMark {
-    /// The number in the name of the segment file.
+    /// The number in the name of the segment file, or [`NO_FILE`].
     pub file: u32,
     pub offset: u64,
     pub expected: u32,
     pub found: u32,
+}
+
+/// Damage that is in no segment in particular: one is missing.
+pub(super) const NO_FILE: u32 = u32::MAX;
+
+impl LossMark {
+    /// What a person is told of it.
+    pub fn damage(&self, dir: &str) -> Damage {
+        let Self { file, offset, expected, found } = *self;
+        let file = if file == NO_FILE { dir.to_owned() } else { SegmentFile::path(dir, file) };
+        Damage { file, offset, expected, found }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

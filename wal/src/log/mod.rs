@@ -23,6 +23,10 @@
 //! }
 //! ```
 //!
+//! Damage: [`Recovered::lost`] answers, for every group that its owner knows to live in this log, whether it may be served,
+//! also for a group of which nothing was found. It is told at every open until the owner has called
+//! [`Wal::accept_loss`] for the groups that lost records, and [`Wal::accept_damage`] for what remains.
+//!
 //! The bytes are in `FORMAT.md`. The way of a record: `wal` (append) -> `buffer` (its place in a block) -> `flush`
 //! (when it is written, when it is stable) -> `background` (segments to write to) -> and after a crash `scan` (which
 //! blocks count), `records` (which records they hold), `replay` (which groups these make), `open` (the next
@@ -32,7 +36,8 @@
 //! |---|---|
 //! | what is stable is found again | segments are written and synced, and so is their directory, before they are used; one durable write per flush; a position counts when all before it are done |
 //! | what was cut never comes back | every open raises the incarnation in `HEAD`, with the block at which the older ones end |
-//! | damage is not a torn tail | sectors check themselves; later blocks tell how far the log was stable; an idle log says so in a marker |
+//! | damage is not a torn tail | sectors check themselves; later blocks and `HEAD` tell how far the log was stable; an idle log says so in a marker |
+//! | damage is not forgotten | it stands in `HEAD` until a person accepts it |
 //! | a damaged place concerns as few groups as possible | records of a group are numbered; summaries and markers tell the last number |
 //! | a segment is used again only when nobody needs it | needed entries are counted by segment; headers tell the oldest needed segment before an older one is overwritten |
 

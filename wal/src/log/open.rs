@@ -22,9 +22,22 @@ pub struct Recovered {
     pub groups: BTreeMap<GroupId, RecoveredGroup>,
     /// The incarnation that this open began.
     pub incarnation: Incarnation,
-    /// Every damage found. A group that the owner knows and that is not in `groups` may have lost all of its records
-    /// in it.
+    /// Every damage that was found, now or at an earlier open, and that nobody has
+    /// [accepted](Wal::accept_damage) since.
     pub damage: Vec<Damage>,
+}
+
+impl Recovered {
+    /// Why a group that the owner knows to live in this log must not be served from it as it is: its records are
+    /// damaged, or there is damage in which all of them may have stood. `None` of a group that is not in `groups` means
+    /// that it never had a record here.
+    #[must_use]
+    pub fn lost(&self, group: GroupId) -> Option<&Damage> {
+        match self.groups.get(&group) {
+            Some(found) => found.lost.as_ref(),
+            None => self.damage.first(),
+        }
+    }
 }
 
 /// The directory of a log.
@@ -50,8 +63,11 @@ impl Wal {
             }
         };
         let files = scan::read_segments(disk, &dir, &numbers).await?;
-        let chain = scan::chain(log, &dir, &head, &files);
-        let outcome = replay(&dir, &chain, &files)?;
+        let chain = scan::chain(log, &head, &files);
+        let outcome = replay(&dir, &head, &chain, &files)?;
+        let mut damages = outcome.damages;
+        // What told it first may be gone since.
+        damages.extend(head.damage.filter(|known| !damages.contains(known)));
 
         for name in names.iter().filter(|name| name.starts_with("new-")) {
             disk.remove(&format!("{dir}/{name}")).await?;
@@ -59,22 +75,26 @@ impl Wal {
         // A log without segments begins with the next one.
         let oldest = if chain.segments.is_empty() { chain.next_epoch } else { chain.oldest };
         let base = chain.segments.first().map_or(chain.end, |(segment, _)| segment.base);
-        let incarnation =
-            raise_incarnation(disk, log, &dir, &head.reopened(oldest, base, chain.end), &head).await?;
-        let background = fill_pool(disk, &dir, &options, &chain, &files, &numbers).await?;
-        let pinned = if outcome.damages.is_empty() && outcome.states.values().all(|s| s.loss.is_none()) {
+        let mark = head.damage.or(damages.first().copied());
+        let head =
+            raise_incarnation(disk, log, &dir, head.reopened(oldest, base, chain.end, mark), head).await?;
+        let background = fill_pool(disk, &dir, &options, &chain, &files, &numbers, mark.is_some()).await?;
+        let pinned = if mark.is_none() && outcome.states.values().all(|s| s.loss.is_none()) {
             None
         } else {
             Some(chain.oldest)
         };
-        let recovered = Recovered { groups: outcome.groups, incarnation, damage: outcome.damages };
+        let damage = damages.iter().map(|mark| mark.damage(&dir)).collect();
+        let recovered = Recovered { groups: outcome.groups, incarnation: head.incarnation(), damage };
         let wal = Self {
             disk: disk.clone(),
             mailbox: disk.mailbox(),
             id: log,
             dir,
             options,
-            incarnation,
+            incarnation: head.incarnation(),
+            head,
+            accepting: None,
             groups: outcome.states,
             references: outcome.references,
             segments: chain.segments.into_iter().map(|(segment, _)| segment).collect(),
@@ -133,19 +153,25 @@ async fn list_or_create(disk: &Disk, dir: &str) -> Result<Vec<String>, DiskError
     }
 }
 
-fn replay(dir: &str, chain: &Chain, files: &[Scanned]) -> Result<super::replay::Outcome, OpenError> {
-    let mut replay = Replay::new(dir);
+fn replay(
+    dir: &str,
+    head: &Head,
+    chain: &Chain,
+    files: &[Scanned],
+) -> Result<super::replay::Outcome, OpenError> {
+    let mut replay = Replay::new(dir, head.accepted);
     let mut assembler = Assembler::default();
     for found in &chain.found {
         match found {
-            Found::Damage { damage, file, start } => {
+            Found::Damage { damage, start } => {
                 assembler.interrupt();
-                replay.damage(damage.clone(), *file, *start);
+                replay.damage(*damage, *start);
             }
             Found::Flush { segment, slot, blocks, bytes } => {
                 let (segment, file) = &chain.segments[*segment];
                 let file = &files[*file];
                 let payload = file.payload(*slot, *blocks, *bytes);
+                replay.at(segment.base.plus(*slot as u64));
                 assembler.feed(&payload, segment.epoch, |record| replay.record(record)).map_err(
                     |unknown| OpenError::Version {
                         file: SegmentFile::path(dir, file.file.number),
@@ -163,14 +189,14 @@ async fn raise_incarnation(
     disk: &Disk,
     log: LogId,
     dir: &str,
-    next: &Head,
-    before: &Head,
-) -> Result<Incarnation, DiskError> {
+    next: Head,
+    before: Head,
+) -> Result<Head, DiskError> {
     if planted::is("cut-record-comes-back") && !before.lives.is_empty() {
-        return Ok(before.incarnation());
+        return Ok(before);
     }
     next.replace(disk, log, dir).await?;
-    Ok(next.incarnation())
+    Ok(next)
 }
 
 /// Segments that hold nothing are ready for use, after a sync of the directory (a crash may have left a name that is
@@ -182,6 +208,7 @@ async fn fill_pool(
     chain: &Chain,
     files: &[Scanned],
     numbers: &[u32],
+    keep_damaged: bool,
 ) -> Result<Background, DiskError> {
     let next_number = numbers.iter().max().map_or(0, |number| number + 1);
     let mut background = Background::default();
@@ -190,7 +217,10 @@ async fn fill_pool(
         if chain.segments.iter().any(|(_, used)| *used == index) {
             continue;
         }
-        if scanned.file.blocks * BLOCK_BYTES as u64 == options.segment_bytes {
+        if keep_damaged && scanned.is_damaged() {
+            // Nothing tells what it held; whoever looks into the damage may want it.
+            disk.close(scanned.file.file).await?;
+        } else if scanned.file.blocks * BLOCK_BYTES as u64 == options.segment_bytes {
             background.ready.push(scanned.file);
         } else {
             disk.close(scanned.file.file).await?;

@@ -12,10 +12,9 @@ use crate::{GroupId, LogIndex, Term};
 
 use super::error::Damage;
 use super::format::{RecordType, u64_at};
-use super::group::{GroupState, HardState, LossMark, References};
+use super::group::{GroupState, HardState, LossMark, NO_FILE, References};
 use super::ids::{BlockNumber, Epoch, HomeEpoch};
 use super::records::Record;
-use super::wal::SegmentFile;
 
 /// An entry as it was appended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +63,12 @@ struct Replayed {
 pub(super) struct Replay {
     dir: String,
     groups: BTreeMap<GroupId, Replayed>,
-    damages: Vec<(Damage, u32, BlockNumber)>,
+    /// Every damage and the block at which it begins.
+    damages: Vec<(LossMark, BlockNumber)>,
+    /// Damage below was accepted: it is not told, and leaves no doubt.
+    accepted: BlockNumber,
+    /// The first block of the flush that is replayed.
+    at: BlockNumber,
     summaries: u64,
 }
 
@@ -73,16 +77,21 @@ pub(super) struct Outcome {
     pub states: BTreeMap<GroupId, GroupState>,
     pub references: References,
     pub groups: BTreeMap<GroupId, RecoveredGroup>,
-    pub damages: Vec<Damage>,
+    pub damages: Vec<LossMark>,
 }
 
 impl Replay {
-    pub fn new(dir: &str) -> Self {
-        Self { dir: dir.to_owned(), summaries: 1, ..Self::default() }
+    pub fn new(dir: &str, accepted: BlockNumber) -> Self {
+        Self { dir: dir.to_owned(), summaries: 1, accepted, ..Self::default() }
     }
 
-    pub fn damage(&mut self, damage: Damage, file: u32, start: BlockNumber) {
-        self.damages.push((damage, file, start));
+    pub fn damage(&mut self, damage: LossMark, start: BlockNumber) {
+        self.damages.push((damage, start));
+    }
+
+    /// The records that follow stand in the flush that begins at this block.
+    pub fn at(&mut self, start: BlockNumber) {
+        self.at = start;
     }
 
     pub fn record(&mut self, record: Record) {
@@ -107,8 +116,8 @@ impl Replay {
         let expected = known.wrapping_add(step);
         if sequence != expected && self.damages.is_empty() {
             // No block is missing, yet a record is: whatever did that, it concerns this group alone.
-            let damage = Damage { file: self.dir.clone(), offset: 0, expected, found: sequence };
-            self.damages.push((damage, 0, BlockNumber(0)));
+            let damage = LossMark { file: NO_FILE, offset: 0, expected, found: sequence };
+            self.damages.push((damage, self.at));
             self.groups.values_mut().for_each(|replayed| replayed.cleared = 1);
         }
         let fresh = || Replayed {
@@ -216,7 +225,7 @@ impl Replay {
 
     /// Groups that are not named before the marker had no record since block `since`.
     fn marker(&mut self, since: BlockNumber) {
-        let Some(before) = self.damages.iter().position(|(_, _, start)| *start >= since) else { return };
+        let Some(before) = self.damages.iter().position(|(_, start)| *start >= since) else { return };
         for replayed in self.groups.values_mut() {
             if replayed.cleared >= before {
                 replayed.cleared = self.damages.len();
@@ -228,16 +237,20 @@ impl Replay {
         let mut references = References::default();
         let mut states = BTreeMap::new();
         let mut groups = BTreeMap::new();
-        let damages = self.damages.len();
+        let accepted = self.accepted;
+        let told =
+            |damages: &[(LossMark, BlockNumber)]| damages.iter().rposition(|(_, start)| *start >= accepted);
         for (group, mut replayed) in std::mem::take(&mut self.groups) {
-            if replayed.lost.is_none() && replayed.cleared < damages {
-                replayed.lost = Some(damages - 1);
+            if replayed.lost.is_none()
+                && let Some(last) = told(&self.damages).filter(|last| replayed.cleared <= *last)
+            {
+                replayed.lost = Some(last);
             }
             let hole = replayed.slots.iter().position(Option::is_none);
             if let (Some(hole), None) = (hole, replayed.lost) {
                 let expected = (replayed.state.first + hole as u64) as u32;
-                let damage = Damage { file: self.dir.clone(), offset: 0, expected, found: 0 };
-                self.damages.push((damage, 0, BlockNumber(0)));
+                let damage = LossMark { file: NO_FILE, offset: 0, expected, found: 0 };
+                self.damages.push((damage, self.at));
                 replayed.lost = Some(self.damages.len() - 1);
             }
             if replayed.state.adopting && replayed.lost.is_none() {
@@ -247,7 +260,8 @@ impl Replay {
             groups.insert(group, recovered);
             states.insert(group, state);
         }
-        let damages = self.damages.into_iter().map(|(damage, ..)| damage).collect();
+        let told = self.damages.into_iter().filter(|(_, start)| *start >= accepted);
+        let damages = told.map(|(damage, _)| damage).collect();
         Outcome { states, references, groups, damages }
     }
 
@@ -259,24 +273,9 @@ impl Replay {
     ) -> (GroupState, RecoveredGroup) {
         let Replayed { mut state, slots, lost, .. } = replayed;
         if let Some(lost) = lost {
-            let (damage, file, _) = &self.damages[lost];
-            state.loss = Some(LossMark {
-                file: *file,
-                offset: damage.offset,
-                expected: damage.expected,
-                found: damage.found,
-            });
+            state.loss = Some(self.damages[lost].0);
         }
-        let lost = match (&state.loss, lost) {
-            (_, Some(lost)) => Some(self.damages[lost].0.clone()),
-            (Some(mark), None) => Some(Damage {
-                file: SegmentFile::path(&self.dir, mark.file),
-                offset: mark.offset,
-                expected: mark.expected,
-                found: mark.found,
-            }),
-            (None, None) => None,
-        };
+        let lost = state.loss.map(|mark| mark.damage(&self.dir));
         let first = state.first;
         state.runs.clear();
         state.last = first - 1;

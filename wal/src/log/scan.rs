@@ -18,8 +18,8 @@ use crate::LogId;
 use crate::disk::{Access, AlignedBuf, BLOCK_BYTES, Disk, DiskError, DiskOp, Done, OpFuture};
 use crate::planted;
 
-use super::error::Damage;
 use super::format::{self, Block, BlockHeader};
+use super::group::{LossMark, NO_FILE};
 use super::head::Head;
 use super::ids::{BlockNumber, Epoch};
 use super::wal::{Segment, SegmentFile};
@@ -40,6 +40,11 @@ impl Scanned {
         let at = slot * BLOCK_BYTES;
         let piece = &self.pieces[at / self.piece_bytes];
         &piece[at % self.piece_bytes..][..BLOCK_BYTES]
+    }
+
+    /// Whether a block in it is damaged.
+    pub fn is_damaged(&self) -> bool {
+        self.blocks.iter().any(|block| matches!(block, Block::Damaged { .. }))
     }
 
     /// The records of the flush of `blocks` blocks at `slot`.
@@ -149,7 +154,7 @@ async fn take_read(files: &mut [Scanned], reads: &mut VecDeque<(usize, OpFuture)
 #[derive(Debug)]
 pub(super) enum Found {
     Flush { segment: usize, slot: usize, blocks: usize, bytes: usize },
-    Damage { damage: Damage, file: u32, start: BlockNumber },
+    Damage { damage: LossMark, start: BlockNumber },
 }
 
 /// What counts of a log.
@@ -166,14 +171,12 @@ pub(super) struct Chain {
 }
 
 /// Applies the rules of the module page.
-pub(super) fn chain(log: LogId, dir: &str, head: &Head, files: &[Scanned]) -> Chain {
-    let walk = Walk::new(log, dir, head, files);
-    walk.run()
+pub(super) fn chain(log: LogId, head: &Head, files: &[Scanned]) -> Chain {
+    Walk::new(log, head, files).run()
 }
 
 struct Walk<'a> {
     log: LogId,
-    dir: &'a str,
     head: &'a Head,
     files: &'a [Scanned],
     stable: BlockNumber,
@@ -181,9 +184,9 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn new(log: LogId, dir: &'a str, head: &'a Head, files: &'a [Scanned]) -> Self {
+    fn new(log: LogId, head: &'a Head, files: &'a [Scanned]) -> Self {
         let chain = Chain { oldest: head.oldest, next_epoch: head.oldest, ..Chain::default() };
-        let mut walk = Self { log, dir, head, files, stable: BlockNumber(0), chain };
+        let mut walk = Self { log, head, files, stable: head.stable, chain };
         for header in files.iter().flat_map(|file| file.blocks.iter().filter_map(valid)) {
             if header.log == log {
                 walk.chain.next_epoch = walk.chain.next_epoch.max(Epoch(header.epoch.0 + 1));
@@ -241,8 +244,10 @@ impl<'a> Walk<'a> {
                 self.chain.end = life.start;
                 return self.chain;
             }
-            let damage = self.no_file(u32::try_from(self.chain.oldest.0).unwrap_or(u32::MAX), first.epoch.0);
-            self.chain.found.push(Found::Damage { damage, file: 0, start: BlockNumber(0) });
+            let damage = no_file(u32::try_from(self.chain.oldest.0).unwrap_or(u32::MAX), first.epoch.0);
+            // Somewhere below the first block that is there.
+            let start = BlockNumber(at.0.saturating_sub(1));
+            self.chain.found.push(Found::Damage { damage, start });
         }
         let mut index = 0;
         let mut used = 0;
@@ -266,9 +271,8 @@ impl<'a> Walk<'a> {
                     if torn || planted::is("torn-acknowledged-cut") {
                         break;
                     }
-                    let number = self.files[*file].file.number;
-                    let damage = damage.unwrap_or_else(|| self.lost(segment, &self.files[*file], at));
-                    self.chain.found.push(Found::Damage { damage, file: number, start: at });
+                    let damage = damage.unwrap_or_else(|| lost(segment, &self.files[*file], at));
+                    self.chain.found.push(Found::Damage { damage, start: at });
                     used = index + 1;
                     let Some((next, number)) = self.next_flush(&segments, index, at) else { break };
                     (index, at) = (next, number);
@@ -285,8 +289,7 @@ impl<'a> Walk<'a> {
     /// No block counts: that is damage if some should.
     fn missing_end(&mut self, start: BlockNumber) {
         if start < self.stable || self.head.lives.len() > 1 {
-            let damage = self.no_file(0, 0);
-            self.chain.found.push(Found::Damage { damage, file: 0, start });
+            self.chain.found.push(Found::Damage { damage: no_file(0, 0), start });
         }
     }
 
@@ -295,38 +298,38 @@ impl<'a> Walk<'a> {
     fn damaged_start(&mut self, at: BlockNumber) {
         let last = self.files.iter().flat_map(|file| file.blocks.iter().filter_map(valid));
         let last = last.filter(|header| self.counts(header)).map(|header| header.epoch.0 + 1).max();
-        let tags = [Some(self.chain.next_epoch.0), last].map(|epoch| {
-            let header = BlockHeader {
-                log: self.log,
-                incarnation: self.head.incarnation(),
-                epoch: Epoch(epoch.unwrap_or(0)),
-                number: at,
-                stable: BlockNumber(0),
-                oldest: Epoch(0),
-                flush_blocks: 0,
-                flush_index: 0,
-                flush_bytes: 0,
-            };
-            Some(header.tag())
-        });
+        let epochs = [Some(self.chain.next_epoch.0), last].into_iter().flatten();
+        let lives = || self.head.lives.iter().map(|life| life.incarnation);
+        let tags = epochs.flat_map(|epoch| lives().map(move |incarnation| (epoch, incarnation)));
+        let tags: Vec<u32> = tags
+            .map(|(epoch, incarnation)| {
+                let header = BlockHeader {
+                    log: self.log,
+                    incarnation,
+                    epoch: Epoch(epoch),
+                    number: at,
+                    stable: BlockNumber(0),
+                    oldest: Epoch(0),
+                    flush_blocks: 0,
+                    flush_index: 0,
+                    flush_bytes: 0,
+                };
+                header.tag()
+            })
+            .collect();
         for file in self.files {
             if let Some(Block::Damaged { sector, expected, found, tags: of_sectors }) = file.blocks.first()
-                && of_sectors.iter().any(|tag| tag.is_some() && tags.contains(tag))
+                && of_sectors.iter().flatten().any(|tag| tags.contains(tag))
             {
-                let damage = Damage {
-                    file: SegmentFile::path(self.dir, file.file.number),
+                let damage = LossMark {
+                    file: file.file.number,
                     offset: (sector * 512) as u64,
                     expected: *expected,
                     found: *found,
                 };
-                self.chain.found.push(Found::Damage { damage, file: file.file.number, start: at });
+                self.chain.found.push(Found::Damage { damage, start: at });
             }
         }
-    }
-
-    fn no_file(&self, expected: u32, found: u64) -> Damage {
-        let found = u32::try_from(found).unwrap_or(u32::MAX);
-        Damage { file: self.dir.to_owned(), offset: 0, expected, found }
     }
 
     /// The header of the whole flush at `at`; else the damage in it, if no crash can have left it so.
@@ -335,7 +338,7 @@ impl<'a> Walk<'a> {
         segment: &Segment,
         file: &Scanned,
         at: BlockNumber,
-    ) -> Result<BlockHeader, Option<Damage>> {
+    ) -> Result<BlockHeader, Option<LossMark>> {
         let Some(slot) = slot_of(segment, at) else { return Err(None) };
         let header = self.block_at(segment, file, slot, at)?;
         let blocks = usize::from(header.flush_blocks);
@@ -359,7 +362,7 @@ impl<'a> Walk<'a> {
         file: &Scanned,
         slot: usize,
         number: BlockNumber,
-    ) -> Result<BlockHeader, Option<Damage>> {
+    ) -> Result<BlockHeader, Option<LossMark>> {
         match &file.blocks[slot] {
             Block::Valid(header) if planted::is("checksum-without-position") => Ok(*header),
             Block::Valid(header) => {
@@ -367,24 +370,12 @@ impl<'a> Walk<'a> {
                 if right { Ok(*header) } else { Err(None) }
             }
             Block::Zero | Block::Torn => Err(None),
-            Block::Damaged { sector, expected, found, .. } => Err(Some(Damage {
-                file: SegmentFile::path(self.dir, file.file.number),
+            Block::Damaged { sector, expected, found, .. } => Err(Some(LossMark {
+                file: file.file.number,
                 offset: (slot * BLOCK_BYTES + sector * 512) as u64,
                 expected: *expected,
                 found: *found,
             })),
-        }
-    }
-
-    /// A block that was durable and is not there: its whole identity is what was expected.
-    fn lost(&self, segment: &Segment, file: &Scanned, at: BlockNumber) -> Damage {
-        let slot = slot_of(segment, at).unwrap_or(file.blocks.len());
-        let found = file.blocks.get(slot).and_then(valid).map_or(0, |header| header.number.0 as u32);
-        Damage {
-            file: SegmentFile::path(self.dir, file.file.number),
-            offset: (slot * BLOCK_BYTES) as u64,
-            expected: at.0 as u32,
-            found,
         }
     }
 
@@ -408,6 +399,18 @@ impl<'a> Walk<'a> {
         }
         None
     }
+}
+
+/// A block that was durable and is not there: its whole identity is what was expected.
+fn lost(segment: &Segment, file: &Scanned, at: BlockNumber) -> LossMark {
+    let slot = slot_of(segment, at).unwrap_or(file.blocks.len());
+    let found = file.blocks.get(slot).and_then(valid).map_or(0, |header| header.number.0 as u32);
+    LossMark { file: file.file.number, offset: (slot * BLOCK_BYTES) as u64, expected: at.0 as u32, found }
+}
+
+/// A segment that should be there and is not.
+fn no_file(expected: u32, found: u64) -> LossMark {
+    LossMark { file: NO_FILE, offset: 0, expected, found: u32::try_from(found).unwrap_or(u32::MAX) }
 }
 
 fn slot_of(segment: &Segment, at: BlockNumber) -> Option<usize> {

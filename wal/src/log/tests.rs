@@ -1,6 +1,6 @@
 use super::*;
 use crate::crash::{Plan, Workload, fail_nth, flip, run};
-use crate::disk::sim::{Fault, Faults, Pattern, Rule, SimDisk};
+use crate::disk::sim::{Fault, Faults, Image, Pattern, Rule, SimDisk};
 use crate::disk::{Disk, block_on, direct::DirectDisk};
 use crate::{GroupId, LogId, LogIndex, Mono, Term};
 
@@ -156,6 +156,95 @@ fn a_vanished_acknowledged_flush_is_damage() {
     assert_eq!(recovered.groups[&GroupId(1)].entries.len(), 2);
 }
 
+/// D4: a log of which nothing can be recognized tells damage at every open until a person accepts it, also when more was
+/// appended meanwhile, and not any more after that.
+#[test]
+fn a_log_that_lost_every_segment_says_so_until_it_is_accepted() {
+    for lives in [1, 2] {
+        for append in [false, true] {
+            let (disk, mut sim) = (Disk::new(), SimDisk::new(1, Faults::default()));
+            block_on(&disk, &mut sim, None, async {
+                two_groups(&disk).await;
+                if lives == 2 {
+                    let (mut wal, _) = reopened(&disk).await;
+                    wal.append_entries(GroupId(1), LogIndex(2), &[entry(3, b"third")]);
+                    wal.settle_and_mark().await.unwrap();
+                }
+            });
+            let mut image = sim.crashed(Pattern::Nothing, 0);
+            zero_segments(&mut image);
+            for open in 0..3 {
+                let (disk, mut sim) = (Disk::new(), SimDisk::from_image(image, 1, Faults::default()));
+                block_on(&disk, &mut sim, None, async {
+                    let (mut wal, recovered) = reopened(&disk).await;
+                    assert!(!recovered.damage.is_empty(), "{lives} lives, open {open}: told");
+                    assert!(recovered.lost(GroupId(1)).is_some(), "a group that is not there may be lost");
+                    if append {
+                        wal.append_hard_state(GroupId(9 + open), HardState::default());
+                        wal.settle_and_mark().await.unwrap();
+                    }
+                });
+                image = sim.crashed(Pattern::Nothing, 0);
+            }
+            let (disk, mut sim) = (Disk::new(), SimDisk::from_image(image, 1, Faults::default()));
+            block_on(&disk, &mut sim, None, async {
+                let (mut wal, _) = reopened(&disk).await;
+                assert!(wal.accept_damage());
+                wal.settle().await.unwrap();
+                wal.close().await.unwrap();
+                for _ in 0..2 {
+                    let (wal, recovered) = reopened(&disk).await;
+                    assert_eq!(recovered.damage, [], "{lives} lives, accepted");
+                    assert_eq!(recovered.lost(GroupId(1)), None);
+                    wal.close().await.unwrap();
+                }
+            });
+        }
+    }
+}
+
+/// D4: what was accepted is not told again, and damage after that is.
+#[test]
+fn damage_after_an_acceptance_is_told() {
+    let (disk, mut sim) = (Disk::new(), SimDisk::new(1, Faults::default()));
+    block_on(&disk, &mut sim, None, two_groups(&disk));
+    let mut image = sim.crashed(Pattern::Nothing, 0);
+    image.flip("log-0000/segment-00000000", 4096 + 700, 3);
+    let (disk, mut sim) = (Disk::new(), SimDisk::from_image(image, 1, Faults::default()));
+    block_on(&disk, &mut sim, None, async {
+        let (mut wal, recovered) = reopened(&disk).await;
+        assert_eq!(recovered.damage.len(), 1);
+        assert!(!wal.accept_damage(), "a group has lost records");
+        wal.accept_loss(GroupId(1));
+        assert!(wal.accept_damage());
+        wal.append_hard_state(GroupId(2), HardState { term: Term(4), vote: 1, commit: LogIndex(2) });
+        wal.settle_and_mark().await.unwrap();
+        wal.close().await.unwrap();
+        let (wal, recovered) = reopened(&disk).await;
+        assert_eq!(recovered.damage, []);
+        wal.close().await.unwrap();
+    });
+    let mut image = sim.crashed(Pattern::Nothing, 0);
+    // Once more in the part that was accepted: what follows proves which group lost something.
+    image.flip("log-0000/segment-00000000", 2 * 4096 + 100, 3);
+    let found = |image: &Image| {
+        let (disk, mut sim) = (Disk::new(), SimDisk::from_image(image.clone(), 1, Faults::default()));
+        block_on(&disk, &mut sim, None, reopened(&disk)).1
+    };
+    assert!(found(&image).lost(GroupId(2)).is_some(), "its entries are gone");
+    assert_eq!(found(&image).lost(GroupId(1)), None);
+    zero_segments(&mut image);
+    assert!(found(&image).lost(GroupId(2)).is_some());
+}
+
+fn zero_segments(image: &mut Image) {
+    for (path, bytes) in image.paths() {
+        if path.contains("/segment-") {
+            image.damage(&path, 0, |bytes| bytes.fill(0), bytes as usize);
+        }
+    }
+}
+
 /// D6: a full disk makes the log unwritable; what is there stays; it is writable again when there is room.
 #[test]
 fn a_full_disk_is_told_and_recovered_from() {
@@ -201,6 +290,108 @@ fn a_full_disk_is_told_and_recovered_from() {
     }
     assert_eq!(wal.writable(), Ok(()), "space returned");
     assert!(wal.poisoned().is_none());
+}
+
+/// D6: a log on a disk without a free byte is opened, its records are found, and truncation makes it writable again.
+#[test]
+fn a_full_disk_is_opened_and_truncated() {
+    let (disk, mut sim) = (Disk::new(), SimDisk::new(1, Faults::default()));
+    block_on(&disk, &mut sim, None, two_groups(&disk));
+    // Full before the log has asked for another segment, and after.
+    for fill in [false, true] {
+        let image = sim.crashed(Pattern::Nothing, 0);
+        let used = image.paths().iter().map(|(_, bytes)| bytes).sum();
+        let faults = Faults { capacity_bytes: Some(used), ..Faults::default() };
+        let (disk, mut full) = (Disk::new(), SimDisk::from_image(image, 1, faults.clone()));
+        let (mut wal, recovered) = block_on(&disk, &mut full, None, reopened(&disk));
+        assert_eq!(recovered.groups[&GroupId(1)].entries.len(), 2);
+        let mut now = Mono(0);
+        let mut turn = |wal: &mut Wal, full: &mut SimDisk| {
+            now = now.plus_millis(5);
+            wal.flush(now, true);
+            crate::disk::Driver::drive(full, &disk);
+            wal.poll(now).unwrap();
+        };
+        let mut index = 2;
+        for _ in 0..if fill { 1_000 } else { 1 } {
+            if wal.writable().is_ok() {
+                index += 1;
+                wal.append_entries(GroupId(1), LogIndex(0), &[entry(index, &[3; 3_000])]);
+            }
+            turn(&mut wal, &mut full);
+        }
+        for _ in 0..50 {
+            turn(&mut wal, &mut full);
+        }
+        assert_eq!(wal.stable(), wal.appended());
+        assert_eq!(wal.writable().is_err(), fill, "the disk is full");
+        // The next start: the segment that was kept back takes what a start must write.
+        let image = full.crashed(Pattern::Nothing, 0);
+        let (disk, mut full) = (Disk::new(), SimDisk::from_image(image, 1, faults));
+        let (mut wal, recovered) = block_on(&disk, &mut full, None, reopened(&disk));
+        assert_eq!(recovered.groups[&GroupId(1)].entries.len() as u64, index);
+        let hard_state = HardState { term: Term(9), vote: 1, commit: LogIndex(0) };
+        wal.append_hard_state(GroupId(1), hard_state);
+        wal.append_first(GroupId(1), LogIndex(index + 1), Term(1));
+        wal.append_first(GroupId(2), LogIndex(3), Term(1));
+        let mut now = Mono(0);
+        for _ in 0..300 {
+            now = now.plus_millis(5);
+            wal.flush(now, true);
+            crate::disk::Driver::drive(&mut full, &disk);
+            wal.poll(now).unwrap();
+        }
+        assert_eq!(wal.stable(), wal.appended(), "a hard state and truncation are durable");
+        assert_eq!(wal.writable(), Ok(()), "truncation made room");
+    }
+}
+
+/// A log that has nothing to do asks for no turn, whatever went before: full disks, recycled segments, idle times. And
+/// what was appended after the last flush is not forgotten.
+#[test]
+fn no_deadline_stays_in_the_past() {
+    let options = Options::tiny();
+    let faults = Faults { capacity_bytes: Some(5 * options.segment_bytes), ..Faults::default() };
+    let (disk, mut sim) = (Disk::new(), SimDisk::new(1, faults));
+    let (mut wal, _) = block_on(&disk, &mut sim, None, reopened(&disk));
+    let seed = std::env::var("PINION_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+    println!("PINION_SEED={seed} cargo test -p pinion-wal no_deadline_stays_in_the_past");
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let (mut now, mut index, mut full, mut recycled) = (Mono(0), 0, 0, 0);
+    for step in 0..20_000 {
+        now = now.plus_micros(*rng.choice(&[1, 15, 30, 3_000, 300_000]).unwrap());
+        if rng.u32(..1_000) == 0 {
+            wal.append_first(GroupId(1), LogIndex(index + 1), Term(1));
+        } else if wal.writable().is_ok() && rng.u32(..3) > 0 {
+            index += 1;
+            wal.append_entries(GroupId(1), LogIndex(index - 1), &[entry(index, &[1; 2_000])]);
+            let waits = wal.flights.len() + wal.closed.len() >= options.flights_max;
+            assert!(waits || wal.next_deadline().is_some(), "step {step}: nobody flushes it");
+        }
+        full += u32::from(wal.writable().is_err());
+        for _ in 0..rng.usize(..8) {
+            crate::disk::Driver::drive(&mut sim, &disk);
+        }
+        // A turn that is asked for at a deadline does what it was asked for.
+        for _ in 0..3 {
+            wal.poll(now).unwrap();
+            wal.flush(now, rng.bool());
+        }
+        let deadline = wal.next_deadline();
+        assert!(deadline.is_none_or(|at| at > now), "step {step}: {deadline:?} at {now:?}");
+        recycled = wal.metrics().segments_recycled;
+    }
+    assert!(full > 100 && recycled > 10, "full {full} times, {recycled} segments recycled");
+    let fault = Fault::Error(libc::EIO);
+    let rule = Rule { kind: None, path_part: "segment".into(), nth: 1, for_ever: true, fault };
+    sim.set_faults(Faults { rules: vec![rule], ..Faults::default() });
+    wal.append_hard_state(GroupId(1), HardState::default());
+    wal.flush(now, true);
+    while wal.poll(now).is_ok() {
+        crate::disk::Driver::drive(&mut sim, &disk);
+        wal.flush(now, true);
+    }
+    assert_eq!(wal.next_deadline(), None, "a log that has stopped asks for nothing");
 }
 
 /// D2: a failed write is final: the log says why, and no later position becomes stable.

@@ -10,6 +10,7 @@ use super::buffer::FlushBuffer;
 use super::error::Poison;
 use super::format::{Fragment, RECORD_HEADER_BYTES, RecordHeader, RecordType};
 use super::group::{GroupState, Groups, HardState, References};
+use super::head::Head;
 use super::ids::{BlockNumber, Epoch, HomeEpoch, Incarnation, Position};
 use super::options::Options;
 
@@ -37,6 +38,10 @@ pub struct Wal {
     pub(super) dir: String,
     pub(super) options: Options,
     pub(super) incarnation: Incarnation,
+    /// As it stands on the disk.
+    pub(super) head: Head,
+    /// Damage was accepted; the summaries of all groups begin at this block, and end at this position.
+    pub(super) accepting: Option<(BlockNumber, Position)>,
 
     pub(super) groups: Groups,
     pub(super) references: References,
@@ -250,7 +255,7 @@ impl Wal {
         let header = self.next_header(group, RecordType::AcceptLoss);
         self.put(header, &[]);
         self.state(group).0.loss = None;
-        if self.groups.values().all(|state| state.loss.is_none()) {
+        if self.head.damage.is_none() && self.groups.values().all(|state| state.loss.is_none()) {
             self.pinned = None;
         }
         self.finish(group, header.sequence)
@@ -324,7 +329,7 @@ impl Wal {
         }
     }
 
-    fn open_buffer(&mut self) {
+    pub(super) fn open_buffer(&mut self) {
         if self.open.is_some() {
             return;
         }
