@@ -48,6 +48,8 @@ pub struct ReplyRing {
     early: Vec<u8>,
     /// Bytes of `early` that have not left.
     early_live: usize,
+    /// Nobody waits for what is owed any more.
+    abandoned: bool,
 }
 
 impl ReplyRing {
@@ -143,8 +145,15 @@ impl ReplyRing {
         self.early = packed;
     }
 
+    /// Whether the ring was ended: replies that still come are nobody's.
+    #[must_use]
+    pub const fn is_abandoned(&self) -> bool {
+        self.abandoned
+    }
+
     /// Ends the ring: what is kept is dropped, and `passed` is told of every place that was filled.
     pub fn abandon(&mut self, mut passed: impl FnMut(Passed)) {
+        self.abandoned = true;
         for entry in self.entries.drain(..).filter(|entry| entry.len != WAITING) {
             passed(Passed { start_ticks: entry.start_ticks, flight: entry.flight });
         }

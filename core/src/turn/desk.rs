@@ -329,7 +329,8 @@ impl Desk {
         error: bool,
         encode_reply: impl FnOnce(&mut Encoder<'_>),
     ) {
-        let Some(connection) = self.conns.get_mut(conn) else { return self.flights.release(flight) };
+        let connection = self.conns.get_mut(conn).filter(|connection| !connection.ring.is_abandoned());
+        let Some(connection) = connection else { return self.flights.release(flight) };
         let protocol = connection.protocol();
         let before = connection.out.len() + connection.ring.early_bytes();
         let passed = &mut self.passed;
@@ -356,6 +357,9 @@ impl Desk {
         encode_reply: impl FnOnce(&mut Encoder<'_>),
     ) {
         let Some(connection) = self.conns.get_mut(conn) else { return };
+        if connection.ring.is_abandoned() {
+            return;
+        }
         let place = connection.ring.take_place(start_ticks);
         self.flights.hold(flight);
         self.fill_counted(conn, place, flight, false, encode_reply);

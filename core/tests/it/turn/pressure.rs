@@ -173,3 +173,21 @@ fn a_password_stands_before_every_command() {
     let accepted = "+OK\r\n+OK\r\n$1\r\n1\r\n";
     expect(&mut host, client, &["AUTH secret", "SET k 1", "GET k"].map(words).concat(), accepted);
 }
+
+/// Replies that come between the end of a connection and its close are dropped, and the core goes on.
+#[test]
+fn replies_to_a_broken_connection_are_dropped() {
+    for seed in seed(19)..seed(19) + 20 {
+        let mut host = memory_node(seed, 2, 4, World::default(), |_| {});
+        let client = host.connect(0);
+        // The host takes its time to close what the client does not read.
+        host.set_reading(client, false);
+        host.send(client, &(0..200).flat_map(|key| words(&format!("INCR key:{key}"))).collect::<Vec<_>>());
+        host.run_until(MILLIS, |host| host.machines().any(|core| core.in_flight() > 0));
+        host.vanish(client);
+        host.run_until(50, |_| false);
+        let other = host.connect(0);
+        expect(&mut host, other, &words("GET key:7"), "$1\r\n1\r\n");
+        host.machines().for_each(Core::check);
+    }
+}
