@@ -72,7 +72,7 @@ impl FlushBuffer {
 
 #[cfg(test)]
 mod tests {
-    use super::super::format::{Block, extract_payload, inspect};
+    use super::super::format::{Block, inspect, pack_payload};
     use super::super::ids::{BlockNumber, Epoch, Incarnation};
     use super::*;
     use crate::LogId;
@@ -105,13 +105,17 @@ mod tests {
         for len in [1, 439, 440, 441, BLOCK_PAYLOAD_BYTES, BLOCK_PAYLOAD_BYTES + 1, bytes.len()] {
             let (buf, written) = sealed(&bytes[..len]);
             assert_eq!(written, len.div_ceil(BLOCK_PAYLOAD_BYTES) * BLOCK_BYTES);
-            let mut back = Vec::new();
-            for (index, block) in buf[..written].chunks_exact(BLOCK_BYTES).enumerate() {
-                let Block::Valid(found) = inspect(block) else { panic!("block {index} is not valid") };
+            let mut back = buf[..written].to_vec();
+            for index in 0..written / BLOCK_BYTES {
+                let at = index * BLOCK_BYTES;
+                let Block::Valid(found) = inspect(&back[at..at + BLOCK_BYTES]) else {
+                    panic!("block {index} is not valid")
+                };
                 assert_eq!(found.number, BlockNumber(100 + index as u64));
                 assert_eq!((found.flush_index as usize, found.flush_bytes as usize), (index, len));
-                extract_payload(block, &mut back);
+                pack_payload(&mut back, at, index * BLOCK_PAYLOAD_BYTES);
             }
+            back.truncate(written / BLOCK_BYTES * BLOCK_PAYLOAD_BYTES);
             assert_eq!(back[..len], bytes[..len]);
             assert!(back[len..].iter().all(|&byte| byte == 0), "the rest is zero");
         }

@@ -111,6 +111,11 @@ pub(super) enum Block {
     },
 }
 
+impl Block {
+    /// A block that the disk does not give.
+    pub const UNREADABLE: Self = Self::Damaged { sector: 0, expected: 0, found: 0, tags: [None; SECTORS] };
+}
+
 /// Reads a block as it stands on the disk.
 pub(super) fn inspect(block: &[u8]) -> Block {
     let mut tags = [None; SECTORS];
@@ -137,11 +142,15 @@ pub(super) fn inspect(block: &[u8]) -> Block {
     }
 }
 
-/// Appends the payload of a block, without headers and sector ends, to `to`.
-pub(super) fn extract_payload(block: &[u8], to: &mut Vec<u8>) {
-    for (number, sector) in block.chunks_exact(SECTOR_BYTES).enumerate() {
-        let start = if number == 0 { BLOCK_HEADER_BYTES } else { 0 };
-        to.extend_from_slice(&sector[start..SECTOR_DATA_BYTES]);
+/// Moves the payload of the block at byte `block` of `buf`, without headers and sector ends, to byte `to`, at or before
+/// the block.
+pub(super) fn pack_payload(buf: &mut [u8], block: usize, mut to: usize) {
+    assert!(to <= block);
+    for sector in 0..SECTORS {
+        let start = if sector == 0 { BLOCK_HEADER_BYTES } else { 0 };
+        let at = block + sector * SECTOR_BYTES;
+        buf.copy_within(at + start..at + SECTOR_DATA_BYTES, to);
+        to += SECTOR_DATA_BYTES - start;
     }
 }
 

@@ -54,6 +54,7 @@ mod ids;
 mod metrics;
 mod open;
 mod options;
+mod read;
 mod records;
 mod rehome;
 mod replay;

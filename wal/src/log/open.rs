@@ -10,9 +10,10 @@ use super::error::{Damage, OpenError};
 use super::head::Head;
 use super::ids::{Incarnation, Position};
 use super::options::Options;
+use super::read::{self, Scanned};
 use super::records::Assembler;
 use super::replay::{RecoveredGroup, Replay};
-use super::scan::{self, Chain, Found, Scanned};
+use super::scan::{self, Chain, Found};
 use super::wal::{SegmentFile, Wal};
 
 /// What an open found.
@@ -62,7 +63,7 @@ impl Wal {
                 return Err(OpenError::Head(Damage { file, offset: 0, expected: 1, found: 0 }));
             }
         };
-        let files = scan::read_segments(disk, &dir, &numbers).await?;
+        let files = read::read_segments(disk, &dir, &numbers).await?;
         let chain = scan::chain(log, &head, &files);
         let outcome = replay(&dir, &head, &chain, &files)?;
         let mut damages = outcome.damages;

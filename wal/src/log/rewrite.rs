@@ -10,8 +10,8 @@ use super::format::RecordType;
 use super::ids::Epoch;
 use super::records::{Assembler, Record};
 use super::replay::Entry;
-use super::scan;
 use super::wal::{EntryRef, Segment, Wal};
+use super::{read, scan};
 
 /// Bytes of entries copied forward in one turn.
 const REWRITE_BYTES: usize = 256 << 10;
@@ -91,7 +91,7 @@ impl Reader {
         let mut assembler = Assembler::default();
         for segment in &self.segments {
             let Some(file) = segment.file else { break };
-            let scanned = scan::read_segment(&self.disk, file).await?;
+            let scanned = read::read_segment(&self.disk, file).await?;
             for (slot, blocks, bytes) in scan::flushes_of(self.log, segment, &scanned) {
                 let payload = scanned.payload(slot, blocks, bytes);
                 let fed = assembler.feed(&payload, segment.epoch, |record| {

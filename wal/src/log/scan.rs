@@ -1,4 +1,4 @@
-//! Reading what stands in the segment files, and finding the blocks that count.
+//! Finding the blocks that count in what stands in the segment files.
 //!
 //! The rules, in the order in which they are applied:
 //! 1. A block counts if it is valid, of this log, and within the life of its incarnation (`HEAD`).
@@ -10,114 +10,24 @@
 //!    never written, and the log is cut there.
 //! 5. After damage the log goes on at the next whole flush.
 
-use std::collections::{BTreeMap, VecDeque};
-
-use bytes::Bytes;
+use std::collections::BTreeMap;
 
 use crate::LogId;
-use crate::disk::{Access, AlignedBuf, BLOCK_BYTES, Disk, DiskError, DiskOp, Done, OpFuture};
+use crate::disk::BLOCK_BYTES;
 use crate::planted;
 
-use super::format::{self, Block, BlockHeader};
+use super::format::{Block, BlockHeader};
 use super::group::{LossMark, NO_FILE};
 use super::head::Head;
 use super::ids::{BlockNumber, Epoch};
-use super::wal::{Segment, SegmentFile};
+use super::read::{Scanned, valid};
+use super::wal::Segment;
 
-const READ_BYTES: usize = 1 << 20;
-const READS_IN_FLIGHT: usize = 8;
-
-/// A segment file as it was read.
-pub(super) struct Scanned {
-    pub file: SegmentFile,
-    pub blocks: Vec<Block>,
-    pieces: Vec<AlignedBuf>,
-    piece_bytes: usize,
-}
-
-impl Scanned {
-    fn block(&self, slot: usize) -> &[u8] {
-        let at = slot * BLOCK_BYTES;
-        let piece = &self.pieces[at / self.piece_bytes];
-        &piece[at % self.piece_bytes..][..BLOCK_BYTES]
-    }
-
-    /// Whether a block in it is damaged.
-    pub fn is_damaged(&self) -> bool {
-        self.blocks.iter().any(|block| matches!(block, Block::Damaged { .. }))
-    }
-
-    /// The records of the flush of `blocks` blocks at `slot`.
-    pub fn payload(&self, slot: usize, blocks: usize, bytes: usize) -> Bytes {
-        let mut payload = Vec::with_capacity(blocks * format::BLOCK_PAYLOAD_BYTES);
-        for slot in slot..slot + blocks {
-            format::extract_payload(self.block(slot), &mut payload);
-        }
-        payload.truncate(bytes);
-        Bytes::from(payload)
-    }
-}
-
-/// Reads whole segment files, several reads in flight.
-pub(super) async fn read_segments(
-    disk: &Disk,
-    dir: &str,
-    numbers: &[u32],
-) -> Result<Vec<Scanned>, DiskError> {
-    let mut files = Vec::with_capacity(numbers.len());
-    for &number in numbers {
-        let (file, bytes) = disk.open(&SegmentFile::path(dir, number), Access::ReadWrite).await?;
-        let blocks = bytes / BLOCK_BYTES as u64;
-        files.push(Scanned {
-            file: SegmentFile { file, number, blocks },
-            blocks: Vec::new(),
-            pieces: Vec::new(),
-            piece_bytes: READ_BYTES,
-        });
-    }
-    let mut reads: VecDeque<(usize, OpFuture)> = VecDeque::new();
-    for index in 0..files.len() {
-        let bytes = files[index].file.blocks * BLOCK_BYTES as u64;
-        let mut offset = 0;
-        while offset < bytes {
-            let len = READ_BYTES.min(usize::try_from(bytes - offset).unwrap_or(READ_BYTES));
-            let buf = AlignedBuf::zeroed(len);
-            reads.push_back((
-                index,
-                disk.start(DiskOp::Read { file: files[index].file.file, offset, buf, len }),
-            ));
-            offset += len as u64;
-            if reads.len() >= READS_IN_FLIGHT {
-                take_read(&mut files, &mut reads).await?;
-            }
-        }
-    }
-    while !reads.is_empty() {
-        take_read(&mut files, &mut reads).await?;
-    }
-    Ok(files)
-}
-
-/// Reads one segment that is in use.
-pub(super) async fn read_segment(disk: &Disk, file: SegmentFile) -> Result<Scanned, DiskError> {
-    let mut files = [Scanned { file, blocks: Vec::new(), pieces: Vec::new(), piece_bytes: READ_BYTES }];
-    let mut reads = VecDeque::new();
-    let bytes = file.blocks * BLOCK_BYTES as u64;
-    let mut offset = 0;
-    while offset < bytes {
-        let len = READ_BYTES.min(usize::try_from(bytes - offset).unwrap_or(READ_BYTES));
-        let buf = AlignedBuf::zeroed(len);
-        reads.push_back((0, disk.start(DiskOp::Read { file: file.file, offset, buf, len })));
-        offset += len as u64;
-        if reads.len() >= 2 {
-            take_read(&mut files, &mut reads).await?;
-        }
-    }
-    while !reads.is_empty() {
-        take_read(&mut files, &mut reads).await?;
-    }
-    let [file] = files;
-    Ok(file)
+/// A whole flush, or a place where records were lost.
+#[derive(Debug)]
+pub(super) enum Found {
+    Flush { segment: usize, slot: usize, blocks: usize, bytes: usize },
+    Damage { damage: LossMark, start: BlockNumber },
 }
 
 /// The flushes of a segment that is in use: slot, blocks and bytes of each.
@@ -134,27 +44,6 @@ pub(super) fn flushes_of(log: LogId, segment: &Segment, file: &Scanned) -> Vec<(
         slot += blocks;
     }
     flushes
-}
-
-async fn take_read(files: &mut [Scanned], reads: &mut VecDeque<(usize, OpFuture)>) -> Result<(), DiskError> {
-    let Some((index, read)) = reads.pop_front() else { return Ok(()) };
-    let Done::Buffer(buf) = read.await? else { unreachable!("a read answers a buffer") };
-    let file = &mut files[index];
-    let left = usize::try_from(file.file.blocks).expect("a file fits memory") - file.blocks.len();
-    let blocks = left.min(READ_BYTES / BLOCK_BYTES);
-    let start = file.blocks.len();
-    file.blocks.extend(buf.chunks_exact(BLOCK_BYTES).take(blocks).map(format::inspect));
-    // What holds no records is not kept: segments that wait for their use are the most of it.
-    let holds = file.blocks[start..].iter().any(|block| valid(block).is_some());
-    file.pieces.push(if holds { buf } else { AlignedBuf::zeroed(BLOCK_BYTES) });
-    Ok(())
-}
-
-/// A whole flush, or a place where records were lost.
-#[derive(Debug)]
-pub(super) enum Found {
-    Flush { segment: usize, slot: usize, blocks: usize, bytes: usize },
-    Damage { damage: LossMark, start: BlockNumber },
 }
 
 /// What counts of a log.
@@ -416,11 +305,4 @@ fn no_file(expected: u32, found: u64) -> LossMark {
 fn slot_of(segment: &Segment, at: BlockNumber) -> Option<usize> {
     let slot = at.0.checked_sub(segment.base.0)?;
     (slot < segment.blocks).then(|| usize::try_from(slot).expect("a segment fits memory"))
-}
-
-fn valid(block: &Block) -> Option<&BlockHeader> {
-    match block {
-        Block::Valid(header) => Some(header),
-        _ => None,
-    }
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::crash::{Plan, Workload, fail_nth, flip, run};
 use crate::disk::sim::{Fault, Faults, Image, Pattern, Rule, SimDisk};
-use crate::disk::{Disk, block_on, direct::DirectDisk};
+use crate::disk::{Disk, OpKind, block_on, direct::DirectDisk};
 use crate::{GroupId, LogId, LogIndex, Mono, Term};
 
 fn entry(index: u64, data: &[u8]) -> EntryRef<'_> {
@@ -201,6 +201,71 @@ fn a_log_that_lost_every_segment_says_so_until_it_is_accepted() {
             });
         }
     }
+}
+
+/// D4: a sector that cannot be read is damage of its place, told for the group it concerns; the others are served. A read
+/// that succeeds when it is tried again is no damage.
+#[test]
+fn an_unreadable_sector_is_damage_of_its_place() {
+    let (disk, mut sim) = (Disk::new(), SimDisk::new(1, Faults::default()));
+    block_on(&disk, &mut sim, None, two_groups(&disk));
+    let image = sim.crashed(Pattern::Nothing, 0);
+    let opened = |nth: u64, for_ever: bool| {
+        let fault = Fault::Error(libc::EIO);
+        let rule = Rule { kind: Some(OpKind::Read), path_part: "segment".into(), nth, for_ever, fault };
+        let faults = Faults { rules: vec![rule], ..Faults::default() };
+        let (disk, mut sim) = (Disk::new(), SimDisk::from_image(image.clone(), 1, faults));
+        block_on(&disk, &mut sim, None, reopened(&disk)).1
+    };
+    let before = opened(u64::MAX, false);
+    assert_eq!(opened(1, false).groups, before.groups, "it was read at the second try");
+    assert_eq!(opened(1, false).damage, []);
+    assert_eq!(opened(1, true).groups, std::collections::BTreeMap::new());
+    assert!(opened(1, true).lost(GroupId(1)).is_some(), "a file that cannot be read at all is damage");
+    // One block of the second flush, that of group 2.
+    let faults =
+        Faults { unreadable: vec![("log-0000/segment-00000000".into(), 2 * 4096)], ..Faults::default() };
+    let (disk, mut sim) = (Disk::new(), SimDisk::from_image(image, 1, faults));
+    let (_, found) = block_on(&disk, &mut sim, None, reopened(&disk));
+    assert_eq!(found.groups[&GroupId(1)], before.groups[&GroupId(1)]);
+    let lost = found.lost(GroupId(2)).expect("its records cannot be read");
+    assert_eq!((lost.file.as_str(), lost.offset), ("log-0000/segment-00000000", 2 * 4096));
+}
+
+/// D4: a vote of which only one copy was written yet is found again, or its group says that it lost records: whichever
+/// block of an idle log is damaged, vanishes or cannot be read.
+#[test]
+fn no_vote_is_forgotten_in_silence() {
+    let vote = HardState { term: Term(3), vote: 9, commit: LogIndex(1) };
+    let (disk, mut sim) = (Disk::new(), SimDisk::new(1, Faults::default()));
+    block_on(&disk, &mut sim, None, two_groups(&disk));
+    let image = sim.crashed(Pattern::Nothing, 0);
+    let path = "log-0000/segment-00000000";
+    let mut lost = 0;
+    for block in 0..6 {
+        for sector in 0..8 {
+            for harm in 0..4 {
+                let (at, mut faults, mut image) = (block * 4096, Faults::default(), image.clone());
+                match harm {
+                    0 => image.flip(path, at + sector * 512 + 70, 1),
+                    1 => image.damage(path, at + sector * 512, |bytes| bytes.fill(0), 512),
+                    2 => image.damage(path, at, |bytes| bytes.fill(0), 4096),
+                    _ => faults.unreadable.push((path.to_owned(), at)),
+                }
+                let (disk, mut sim) = (Disk::new(), SimDisk::from_image(image, 1, faults));
+                let (_, found) = block_on(&disk, &mut sim, None, reopened(&disk));
+                for group in [GroupId(1), GroupId(2)] {
+                    lost += u32::from(found.lost(group).is_some());
+                    let kept = found.groups.get(&group).is_some_and(|found| found.hard_state == vote);
+                    assert!(
+                        kept || found.lost(group).is_some(),
+                        "block {block}, sector {sector}, harm {harm}"
+                    );
+                }
+            }
+        }
+    }
+    assert!(lost > 100, "{lost} losses were told");
 }
 
 /// D4: what was accepted is not told again, and damage after that is.

@@ -67,6 +67,8 @@ pub struct Faults {
     pub capacity_bytes: Option<u64>,
     /// Planned faults.
     pub rules: Vec<Rule>,
+    /// Places that cannot be read: a path and a byte in the file.
+    pub unreadable: Vec<(String, u64)>,
     /// Reads that fail, per million.
     pub read_error_ppm: u32,
     /// Writes that fail, per million.
@@ -94,6 +96,7 @@ impl Default for Faults {
             micros_max: 500,
             capacity_bytes: None,
             rules: Vec::new(),
+            unreadable: Vec::new(),
             read_error_ppm: 0,
             write_error_ppm: 0,
             sync_error_ppm: 0,

@@ -191,6 +191,12 @@ impl SimDisk {
                 }
             }
         }
+        if let DiskOp::Read { offset, len, .. } = op {
+            let range = *offset..offset + *len as u64;
+            if self.faults.unreadable.iter().any(|(of, at)| *of == path && range.contains(at)) {
+                return Some(Fault::Error(libc::EIO));
+            }
+        }
         planned.or_else(|| self.faults.draw(op.kind(), &mut self.rng))
     }
 
