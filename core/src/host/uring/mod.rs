@@ -36,7 +36,7 @@ use disk::DiskOps;
 use listener::{Accepted, Listener};
 use net::Net;
 use ring::{Completion, Ring, Wait};
-use spin::{SPIN_NANOS, Spin};
+use spin::Spin;
 
 pub use cores::{Cores, Opening, Plan, StartError, with_echo};
 pub use error::RingError;
@@ -110,11 +110,22 @@ pub struct Uring {
     bell: Box<[u8; 8]>,
     bell_armed: bool,
     stop_seen: bool,
-    spin: Spin,
+    /// Waits for messages, and waits for the disk.
+    spins: [Spin; 2],
     /// When the turn began.
     now: Mono,
     /// The counter at that moment.
     now_ticks: u64,
+}
+
+/// What a look around came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    /// There is news, or the deadline has passed.
+    Found,
+    /// There is news, but somebody else ran on this CPU meanwhile.
+    Interrupted,
+    Nothing,
 }
 
 impl Uring {
@@ -148,7 +159,7 @@ impl Uring {
             bell: Box::new([0; 8]),
             bell_armed: false,
             stop_seen: false,
-            spin: Spin::default(),
+            spins: [Spin::new(spin::MESSAGES_MICROS), Spin::new(spin::DISK_MICROS)],
             now,
             now_ticks: 0,
         })
@@ -322,35 +333,46 @@ impl Uring {
         if self.mesh.is_waiting() {
             return self.enter_ring(Wait::Nanos(FULL_MESH_NANOS));
         }
-        if self.spin.is_worth() && self.disk.in_flight() == 0 {
+        let kind = usize::from(self.disk.in_flight() > 0);
+        if let Some(micros) = self.spins[kind].micros() {
             self.enter_ring(Wait::No);
-            let found = self.look_around(deadline);
-            self.spin.looked(found);
-            if found {
+            let look = self.look_around(micros, deadline);
+            self.spins[kind].looked(look == Look::Found);
+            if look != Look::Nothing {
                 return;
             }
         }
-        self.sleep(deadline);
+        if let Some((from, to)) = self.sleep(deadline) {
+            self.spins[kind].slept(from, to);
+        }
     }
 
-    /// Looks for news for a moment; answers whether there are some, or the deadline has passed.
-    fn look_around(&mut self, deadline: Option<Mono>) -> bool {
-        let start = self.ticks.now();
-        let end = start + self.ticks.per_micro() * (SPIN_NANOS / 1_000);
-        while self.ticks.now() < end {
-            if self.ring.is_ready() {
+    /// Looks for news for `micros`, but not beyond the deadline.
+    fn look_around(&mut self, micros: u64, deadline: Option<Mono>) -> Look {
+        let mut last = self.moment();
+        let end = last.plus_micros(micros);
+        let end = deadline.map_or(end, |deadline| deadline.min(end));
+        let mut interrupted = false;
+        while last < end {
+            let found = if self.ring.is_ready() {
                 self.enter_ring(Wait::No);
-                return true;
+                true
+            } else {
+                self.mesh.has_mail() || self.has_news()
+            };
+            let now = self.moment();
+            interrupted |= now > last.plus_micros(spin::INTERRUPTED_MICROS);
+            if found {
+                return if interrupted { Look::Interrupted } else { Look::Found };
             }
-            if self.mesh.has_mail() || self.has_news() {
-                return true;
-            }
+            last = now;
             std::hint::spin_loop();
         }
-        deadline.is_some_and(|deadline| deadline <= self.moment())
+        if deadline.is_some_and(|deadline| deadline <= last) { Look::Found } else { Look::Nothing }
     }
 
-    fn sleep(&mut self, deadline: Option<Mono>) {
+    /// Sleeps until there is news or the deadline has passed; answers from when to when, if it slept.
+    fn sleep(&mut self, deadline: Option<Mono>) -> Option<(Mono, Mono)> {
         self.arm_bell();
         let from = self.moment();
         let wait = match deadline {
@@ -360,16 +382,17 @@ impl Uring {
         };
         let may_sleep = wait != Wait::No && self.mesh.park();
         if !may_sleep {
-            return self.enter_ring(Wait::No);
+            self.enter_ring(Wait::No);
+            return None;
         }
         if self.has_news() {
             self.mesh.unpark();
-            return self.enter_ring(Wait::No);
+            self.enter_ring(Wait::No);
+            return None;
         }
         self.enter_ring(wait);
         self.mesh.unpark();
-        let to = self.moment();
-        self.spin.slept(from, to);
+        Some((from, self.moment()))
     }
 
     /// The time now, measured from the beginning of the turn: to wait by, and for nothing else.
