@@ -30,6 +30,9 @@ pub struct Options {
     /// Seconds of measurement
     #[arg(long, default_value_t = 3.0)]
     pub seconds: f64,
+    /// Seconds of the same load before it: segments are made, and from then on used again
+    #[arg(long, default_value_t = 0.5)]
+    pub warm_up_seconds: f64,
     /// CPU of the core
     #[arg(long, default_value_t = 0)]
     pub cpu: usize,
@@ -46,8 +49,10 @@ pub struct RecoveryOptions {
     pub cpu: usize,
 }
 
-/// Entries of a group that are kept before the log is told to drop the older ones.
+/// Entries of a group that are kept before the log is told to drop the older ones, unless they are large.
 const KEPT_ENTRIES: u64 = 1_000;
+/// Bytes of entries that all groups together keep, at most.
+const KEPT_BYTES: u64 = 96 << 20;
 
 /// What a run came to; written by the core, read after it has ended.
 #[derive(Default)]
@@ -69,7 +74,12 @@ struct Appender {
     wal: Wal,
     groups: Vec<Group>,
     data: Vec<u8>,
+    kept_entries: u64,
     begun: Option<Mono>,
+    warm_up_nanos: u64,
+    warm: bool,
+    /// Segments that were made before the measurement.
+    made_before: u64,
     end_after_nanos: u64,
     latency: Histogram<u64>,
     entries: u64,
@@ -84,8 +94,16 @@ impl Machine for Appender {
             Ok(stable) => stable,
             Err(poison) => return outbox.finish(Exit::Poisoned(poison.to_string())),
         };
-        let elapsed = now.mono.nanos_since(begun);
-        if elapsed >= self.end_after_nanos || stop {
+        let mut elapsed = now.mono.nanos_since(begun);
+        if !self.warm && elapsed >= self.warm_up_nanos {
+            self.warm = true;
+            self.begun = Some(now.mono);
+            self.entries = 0;
+            self.latency.reset();
+            self.made_before = self.wal.metrics().segments_created;
+            elapsed = 0;
+        }
+        if self.warm && elapsed >= self.end_after_nanos || stop {
             self.report(elapsed);
             return outbox.finish(Exit::Stopped);
         }
@@ -111,7 +129,7 @@ impl Appender {
                 self.entries += 1;
                 self.latency.saturating_record(now.nanos_since(group.since).max(1));
             }
-            if group.next.0.is_multiple_of(KEPT_ENTRIES) {
+            if group.next.0.is_multiple_of(self.kept_entries) {
                 self.wal.append_first(id, group.next, Term(1));
             }
             let entry = EntryRef { index: group.next, term: Term(1), kind: 0, data: &self.data };
@@ -126,8 +144,9 @@ impl Appender {
         let micros = |quantile| self.latency.value_at_quantile(quantile) as f64 / 1e3;
         let seconds = nanos as f64 / 1e9;
         let bytes = self.entries as f64 * self.data.len() as f64;
+        let made = self.wal.metrics().segments_created - self.made_before;
         let line = format!(
-            "groups={} ops={} seconds={seconds:.3} rate={:.0} mb_per_s={:.1} p50_us={:.1} p99_us={:.1} p999_us={:.1} max_us={:.1}",
+            "groups={} ops={} seconds={seconds:.3} rate={:.0} mb_per_s={:.1} p50_us={:.1} p99_us={:.1} p999_us={:.1} max_us={:.1} segments_made={made}",
             self.groups.len(),
             self.entries,
             self.entries as f64 / seconds,
@@ -160,7 +179,13 @@ pub fn run(options: &Options) -> Result<(), String> {
             wal,
             groups: (0..chosen.groups).map(group).collect(),
             data: vec![b'x'; chosen.entry_bytes],
+            kept_entries: KEPT_ENTRIES
+                .min(KEPT_BYTES / (chosen.entry_bytes.max(1) as u64 * u64::from(chosen.groups.max(1))))
+                .max(1),
             begun: None,
+            warm_up_nanos: (chosen.warm_up_seconds * 1e9) as u64,
+            warm: false,
+            made_before: 0,
             end_after_nanos: (chosen.seconds * 1e9) as u64,
             latency: Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("the bounds are sound"),
             entries: 0,

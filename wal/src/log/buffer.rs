@@ -61,7 +61,7 @@ impl FlushBuffer {
         }
         header.flush_blocks = u16::try_from(blocks).expect("flush_bytes_max fits 16 bits of blocks");
         header.flush_bytes = u32::try_from(self.len).expect("flush_bytes_max fits 32 bits");
-        for (index, block) in self.buf[..bytes].chunks_exact_mut(BLOCK_BYTES).enumerate() {
+        for (index, block) in self.buf[..bytes].as_chunks_mut().0.iter_mut().enumerate() {
             header.flush_index = u16::try_from(index).expect("below flush_blocks");
             format::seal_block(block, &header);
             header.number = header.number.plus(1);
@@ -91,6 +91,10 @@ mod tests {
         }
     }
 
+    fn block_of(bytes: &[u8]) -> &[u8; BLOCK_BYTES] {
+        bytes.first_chunk().expect("a whole block")
+    }
+
     fn sealed(bytes: &[u8]) -> (AlignedBuf, usize) {
         let mut buffer = FlushBuffer::new(AlignedBuf::zeroed(16 * BLOCK_BYTES), 16);
         for piece in bytes.chunks(777) {
@@ -108,7 +112,7 @@ mod tests {
             let mut back = buf[..written].to_vec();
             for index in 0..written / BLOCK_BYTES {
                 let at = index * BLOCK_BYTES;
-                let Block::Valid(found) = inspect(&back[at..at + BLOCK_BYTES]) else {
+                let Block::Valid(found) = inspect(block_of(&back[at..])) else {
                     panic!("block {index} is not valid")
                 };
                 assert_eq!(found.number, BlockNumber(100 + index as u64));
@@ -128,11 +132,11 @@ mod tests {
         for at in 0..BLOCK_BYTES {
             let bit = 1 << (at % 8);
             buf[at] ^= bit;
-            let found = inspect(&buf[..BLOCK_BYTES]);
+            let found = inspect(block_of(&buf));
             assert!(matches!(found, Block::Damaged { .. }), "byte {at}: {found:?}");
             buf[at] ^= bit;
         }
-        assert!(matches!(inspect(&buf[..BLOCK_BYTES]), Block::Valid(_)));
+        assert!(matches!(inspect(block_of(&buf)), Block::Valid(_)));
     }
 
     /// D4: sectors of two writes are a torn block, not damage.
@@ -149,7 +153,7 @@ mod tests {
                     block[sector * 512..(sector + 1) * 512]
                         .copy_from_slice(&new[sector * 512..(sector + 1) * 512]);
                 }
-                assert_eq!(inspect(&block), Block::Torn, "sectors {mix:08b}");
+                assert_eq!(inspect(block_of(&block)), Block::Torn, "sectors {mix:08b}");
             }
         }
     }

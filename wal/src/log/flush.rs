@@ -8,7 +8,7 @@
 
 use std::task::{Context, Poll, Waker};
 
-use crate::disk::{Cause, DiskError, DiskOp, Done, OpId};
+use crate::disk::{AlignedBuf, Cause, DiskError, DiskOp, Done, OpId};
 use crate::{GroupId, Mono, planted};
 
 use super::background::{Outcome, build_segment, remove_segment};
@@ -87,13 +87,14 @@ impl Wal {
             };
             let end = closed.start.plus(closed.buffer.blocks() as u64);
             let (buf, len) = closed.buffer.seal(header);
+            let bytes = buf.capacity();
             let offset = (closed.start.0 - base.0) * crate::disk::BLOCK_BYTES as u64;
             let op = DiskOp::Write { file: file.file, offset, buf, len, durable: true };
             let op = self.disk.submit(op, self.mailbox);
             self.metrics.flushes += 1;
             self.metrics.flush_bytes += len as u64;
             self.metrics.flushes_overlapped += u64::from(!self.flights.is_empty());
-            self.flights.push_back(Flight { op, end, last: closed.last, done: false });
+            self.flights.push_back(Flight { op, end, last: closed.last, done: false, bytes });
             if planted::is("acknowledge-before-sync") {
                 self.stable = closed.last;
             }
@@ -148,9 +149,9 @@ impl Wal {
         match outcome {
             Ok(Done::Buffer(buf)) => {
                 flight.done = true;
-                if self.spare_buffers.len() <= self.options.flights_max {
-                    self.spare_buffers.push(buf);
-                }
+                flight.bytes = 0;
+                self.spare_buffers.push(buf);
+                self.drop_spare_buffers();
             }
             Ok(_) => flight.done = true,
             Err(_) if planted::is("ignored-sync-error") => flight.done = true,
@@ -161,6 +162,11 @@ impl Wal {
             }
             Err(error) => self.poison(error),
         }
+    }
+
+    /// Buffers that no longer fit the budget are given back; what was appended beyond it is never refused.
+    fn drop_spare_buffers(&mut self) {
+        while self.held_bytes() > self.options.buffer_bytes && self.spare_buffers.pop().is_some() {}
     }
 
     pub(super) fn poison(&mut self, error: DiskError) {
@@ -393,6 +399,35 @@ impl Wal {
     pub fn buffered_bytes(&self) -> usize {
         let closed: usize = self.closed.iter().map(|closed| closed.buffer.len()).sum();
         closed + self.open.as_ref().map_or(0, |open| open.buffer.len())
+    }
+
+    /// Bytes of memory of all buffers: of records that were appended and are not stable, and those kept for use.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        let flying: usize = self.flights.iter().map(|flight| flight.bytes).sum();
+        flying + self.waiting_buffers() * self.options.flush_bytes_max + self.spare_bytes()
+    }
+
+    /// Whether records of so many bytes altogether can be appended within
+    /// [`Options::buffer_bytes`](super::Options::buffer_bytes). The owner asks before it admits
+    /// a write; an append beyond is not refused (a hard state must be written), it only takes more memory. With nothing
+    /// on its way there is always room.
+    #[must_use]
+    pub fn has_room(&self, bytes: usize) -> bool {
+        let held = self.held_bytes() - self.spare_bytes();
+        // A buffer is closed when it is half full.
+        let half = self.options.flush_bytes_max / 2;
+        let room = self.open.as_ref().map_or(0, |open| half.saturating_sub(open.buffer.len()));
+        let more = bytes.saturating_sub(room).div_ceil(half) * self.options.flush_bytes_max;
+        held == 0 || held + more <= self.options.buffer_bytes
+    }
+
+    fn waiting_buffers(&self) -> usize {
+        self.closed.len() + usize::from(self.open.is_some())
+    }
+
+    fn spare_bytes(&self) -> usize {
+        self.spare_buffers.iter().map(AlignedBuf::capacity).sum()
     }
 
     /// Above `retained_bytes_max`: the groups that keep the oldest segment. Their owner flushes their memtables and

@@ -8,10 +8,11 @@ use crate::disk::BLOCK_BYTES;
 use crate::{GroupId, LogId, LogIndex, Term};
 
 use super::ids::{BlockNumber, Epoch, HomeEpoch, Incarnation};
+use super::sums::{SUMMED_BYTES, sector_sums};
 
-const SECTOR_BYTES: usize = 512;
+pub(super) const SECTOR_BYTES: usize = 512;
 const SECTOR_DATA_BYTES: usize = SECTOR_BYTES - 8;
-const SECTORS: usize = BLOCK_BYTES / SECTOR_BYTES;
+pub(super) const SECTORS: usize = BLOCK_BYTES / SECTOR_BYTES;
 const BLOCK_HEADER_BYTES: usize = 64;
 /// Bytes of records that a block holds.
 pub(super) const BLOCK_PAYLOAD_BYTES: usize = SECTORS * SECTOR_DATA_BYTES - BLOCK_HEADER_BYTES;
@@ -84,13 +85,15 @@ impl BlockHeader {
 }
 
 /// Writes the header, the tags and the checksums of a block whose payload is in place.
-pub(super) fn seal_block(block: &mut [u8], header: &BlockHeader) {
+pub(super) fn seal_block(block: &mut [u8; BLOCK_BYTES], header: &BlockHeader) {
     header.encode(&mut block[..BLOCK_HEADER_BYTES]);
     let tag = crc32c::crc32c(&block[..IDENTITY_BYTES]);
     for sector in block.chunks_exact_mut(SECTOR_BYTES) {
-        sector[504..508].copy_from_slice(&tag.to_le_bytes());
-        let crc = crc32c::crc32c(&sector[..508]);
-        sector[508..512].copy_from_slice(&crc.to_le_bytes());
+        sector[504..SUMMED_BYTES].copy_from_slice(&tag.to_le_bytes());
+    }
+    let sums = sector_sums(block);
+    for (sector, sum) in block.chunks_exact_mut(SECTOR_BYTES).zip(sums) {
+        sector[SUMMED_BYTES..].copy_from_slice(&sum.to_le_bytes());
     }
 }
 
@@ -117,12 +120,13 @@ impl Block {
 }
 
 /// Reads a block as it stands on the disk.
-pub(super) fn inspect(block: &[u8]) -> Block {
+pub(super) fn inspect(block: &[u8; BLOCK_BYTES]) -> Block {
     let mut tags = [None; SECTORS];
     let mut damage = None;
+    let sums = sector_sums(block);
     for (number, sector) in block.chunks_exact(SECTOR_BYTES).enumerate() {
-        let found = crc32c::crc32c(&sector[..508]);
-        let expected = u32_at(sector, 508);
+        let found = sums[number];
+        let expected = u32_at(sector, SUMMED_BYTES);
         if found == expected {
             tags[number] = Some(u32_at(sector, 504));
         } else if sector.iter().any(|&byte| byte != 0) {

@@ -60,6 +60,7 @@ mod rehome;
 mod replay;
 mod rewrite;
 mod scan;
+mod sums;
 #[cfg(test)]
 mod tests;
 mod wal;

@@ -1,8 +1,9 @@
 //! Reading segment files: large reads, several in flight, and every block judged when it arrives.
 //!
 //! Of the blocks only their verdicts and the records of valid ones are kept, packed in the buffer that they were read
-//! into; entries are slices of it. So memory holds at most the bytes of the segments that hold records, and after
-//! recovery of these only the reads (of 1 MiB each) of which some entry is still kept.
+//! into; entries are slices of it. So memory holds, at the height of an open, at most the bytes of the segment files that
+//! hold records, `retained_bytes_max` and a few segments more; after it only the reads (of 1 MiB each) of which some
+//! entry is still kept.
 
 use std::collections::VecDeque;
 
@@ -66,7 +67,7 @@ impl Scanned {
             let found = if unreadable.contains(&block) {
                 Block::UNREADABLE
             } else {
-                format::inspect(&buf[at..at + BLOCK_BYTES])
+                format::inspect(buf[at..].first_chunk().expect("a whole block"))
             };
             if matches!(found, Block::Valid(_)) {
                 holds = true;

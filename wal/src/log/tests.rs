@@ -459,6 +459,45 @@ fn no_deadline_stays_in_the_past() {
     assert_eq!(wal.next_deadline(), None, "a log that has stopped asks for nothing");
 }
 
+/// O1: the buffers of a log keep to the budget they were given when the owner asks for room, and give back what a burst
+/// beyond it took.
+#[test]
+fn buffers_stay_within_their_budget() {
+    for budget in [1, 300 << 10, 1 << 20, 3 << 20, 64 << 20] {
+        let options = Options::default().with_buffer_bytes(budget);
+        options.check();
+        assert_eq!(options.buffer_bytes, budget.max(Options::BUFFER_BYTES_MIN));
+        let options = Options { segment_bytes: 4 << 20, ..options };
+        let budget = options.buffer_bytes;
+        let (disk, mut sim) = (Disk::new(), SimDisk::new(1, Faults::default()));
+        let (mut wal, _) = block_on(&disk, &mut sim, None, Wal::open(&disk, LogId(0), options)).unwrap();
+        let (mut index, mut now, mut refused) = (0, Mono(0), 0);
+        let mut rng = fastrand::Rng::with_seed(budget as u64);
+        for turn in 0..200 {
+            for _ in 0..rng.usize(..40) {
+                let data = vec![1; rng.usize(1..30_000)];
+                if !wal.has_room(data.len() + 100) {
+                    refused += 1;
+                    continue;
+                }
+                index += 1;
+                wal.append_entries(GroupId(1), LogIndex(0), &[entry(index, &data)]);
+                assert!(wal.held_bytes() <= budget, "turn {turn}: {} of {budget}", wal.held_bytes());
+            }
+            wal.append_first(GroupId(1), LogIndex(index + 1), Term(1));
+            now = now.plus_micros(100);
+            wal.flush(now, true);
+            sim.drive(&disk, now);
+            wal.poll(now).unwrap();
+        }
+        assert!(refused > 0 || budget > 8 << 20, "{budget} bytes were never full");
+        wal.append_entries(GroupId(1), LogIndex(0), &[entry(index + 1, &vec![1; 3 * budget.min(2 << 20)])]);
+        block_on(&disk, &mut sim, None, wal.settle()).unwrap();
+        assert!(wal.held_bytes() <= budget, "a burst is given back");
+        assert!(wal.has_room(usize::MAX / 4), "an empty log takes whatever comes");
+    }
+}
+
 /// D2: a failed write is final: the log says why, and no later position becomes stable.
 #[test]
 fn a_failed_write_poisons_the_log() {

@@ -133,6 +133,8 @@ pub(super) struct Flight {
     pub end: BlockNumber,
     pub last: Position,
     pub done: bool,
+    /// Bytes of its buffer, while the kernel has it.
+    pub bytes: usize,
 }
 
 /// Appending. Nothing here waits or allocates (but for the first record of a group, and once per segment); nothing is
@@ -302,7 +304,10 @@ impl Wal {
         let mut left = body;
         let mut start = None;
         loop {
-            self.open_buffer();
+            // The summaries of a new segment may fill the buffer that was opened for them.
+            while self.open.is_none() {
+                self.open_buffer();
+            }
             let open = self.open.as_mut().expect("opened above");
             let room = open.buffer.room();
             let whole = RECORD_HEADER_BYTES + left.len();
@@ -321,9 +326,13 @@ impl Wal {
             open.buffer.put(&header.encode());
             open.buffer.put(piece);
             let epoch = *start.get_or_insert(open.epoch);
+            let half_full = open.buffer.len() * 2 >= self.options.flush_bytes_max;
             left = rest;
             if left.is_empty() {
                 self.appended.0 += 1;
+                if half_full {
+                    self.close_buffer();
+                }
                 return epoch;
             }
         }
