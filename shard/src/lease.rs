@@ -12,7 +12,7 @@
 
 use std::collections::VecDeque;
 
-use pinion_wal::{Mono, Term};
+use pinion_wal::{Mono, Term, planted};
 
 use crate::limits::LEASE_MS;
 
@@ -65,9 +65,11 @@ impl Lease {
         if term != self.term || self.transferred == Some(term) {
             return;
         }
+        let newest = self.rounds.back().copied().filter(|_| planted::is("lease-across-a-pause"));
         while let Some(&(number, sent)) = self.rounds.front()
             && number <= round
         {
+            let sent = newest.map_or(sent, |(_, newest)| newest);
             self.end = self.end.max(sent.plus_millis(LEASE_MS));
             self.rounds.pop_front();
         }

@@ -23,6 +23,7 @@ use raft::{Config, RawNode, StateRole};
 
 use crate::ids::ReplicaId;
 use crate::limits::{ELECTION_TICKS, HEARTBEAT_TICKS, READY_COMMITTED_BYTES_MAX};
+use crate::planted;
 use crate::storage::{EntryCache, LogPoint};
 
 pub use checks::Misuse;
@@ -90,7 +91,9 @@ impl Node {
     /// When the parts contradict one another; recovery has checked them.
     #[must_use]
     pub fn new(start: Start) -> Self {
-        let mut cache = EntryCache::new(start.configuration, start.hard_state, start.prev);
+        let forgets = planted::is("term-not-restored");
+        let hard_state = if forgets { HardState::default() } else { start.hard_state };
+        let mut cache = EntryCache::new(start.configuration, hard_state, start.prev);
         cache.append(&start.entries);
         let config = Config {
             id: start.replica.0,

@@ -9,7 +9,7 @@
 //! | 0 or 8 | generation (a timestamp): of collections |
 //! | n | the value of a string |
 
-use crate::Timestamp;
+use crate::{Timestamp, planted};
 
 const VERSION: u8 = 1;
 const FLAG_EXPIRY: u8 = 1;
@@ -66,7 +66,7 @@ impl<'a> Row<'a> {
     /// Whether the key is absent by `time_ms`.
     #[must_use]
     pub fn expired(&self, time_ms: u64) -> bool {
-        self.expiry_ms.is_some_and(|expiry| time_ms > expiry)
+        self.expiry_ms.is_some_and(|expiry| time_ms > expiry || planted::is("expiry-ignores-the-given-time"))
     }
 
     /// Reads a cell.

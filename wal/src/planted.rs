@@ -12,6 +12,7 @@
 //! | `checksum-without-position` | recovery accepts a valid block at a place where it was not written |
 //! | `cut-record-comes-back` | an open does not record where it cut, and goes on in the same incarnation |
 //! | `torn-acknowledged-cut` | damage to acknowledged records is cut off as if it were a torn tail |
+//! | `full-disk-poisons` | a log that finds no space for a segment fails for good |
 
 /// Whether the bug `name` is planted on this thread.
 #[cfg(not(feature = "planted"))]
@@ -38,4 +39,26 @@ pub fn is(name: &str) -> bool {
 #[cfg(feature = "planted")]
 pub fn plant(name: &str) {
     PLANTED.set(name.to_owned());
+}
+
+/// Runs each of `tests` of this test program in a process of its own: it passes as it is, and fails with the bug planted.
+///
+/// # Panics
+/// When one of them does otherwise, or does not exist.
+#[cfg(feature = "planted")]
+pub fn assert_caught(bug: &str, tests: &[&str]) {
+    let outcome = |test: &str, planted: &str| {
+        let mut command =
+            std::process::Command::new(std::env::current_exe().expect("a program knows its path"));
+        command.args([test, "--exact"]).env("PINION_PLANTED", planted);
+        let output = command.output().expect("this program can be started");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(said.contains("running 1 test\n"), "there is no test {test}");
+        (output.status.success(), said)
+    };
+    for test in tests {
+        let (passes, said) = outcome(test, "");
+        assert!(passes, "{test} fails without a planted bug:\n{said}");
+        assert!(!outcome(test, bug).0, "{bug} was not caught by {test}");
+    }
 }

@@ -4,6 +4,7 @@ use pinion_shard::{Reply, ReplyError};
 
 use super::error::invalid_expire;
 use super::lookup::CommandId;
+use crate::planted;
 use crate::resp::Encoder;
 
 /// Writes one reply to `command`. Of an array only the header: its elements follow one by one.
@@ -49,6 +50,7 @@ fn encode_error(command: CommandId, error: ReplyError, encoder: &mut Encoder<'_>
         }
         ReplyError::ReadOnly => "READONLY",
         // Clients of Redis Cluster try again at this code; the request may succeed unchanged.
+        ReplyError::Overloaded if planted::is("overload-is-final") => "ERR",
         ReplyError::Moved { .. } | ReplyError::TryAgain | ReplyError::Overloaded => "TRYAGAIN",
         ReplyError::NoSpace => "NOSPACE",
         ReplyError::Poisoned | ReplyError::Damaged | ReplyError::Corrupt => "IOERR",

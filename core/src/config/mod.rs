@@ -22,6 +22,7 @@ use clap::{Arg, ArgAction, Command};
 pub use error::{ConfigError, Source};
 pub use table::{Kind, SETTINGS, Setting};
 
+use crate::planted;
 use values::{parse_bool, parse_bytes, parse_count, parse_cpus};
 
 /// A password. It is never printed.
@@ -38,7 +39,9 @@ impl Secret {
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(set)")
+        let shown =
+            if planted::is("password-shown") { String::from_utf8_lossy(&self.0) } else { "(set)".into() };
+        f.write_str(&shown)
     }
 }
 
@@ -130,7 +133,7 @@ impl Given {
         parse(value).map(Some).map_err(|expected| ConfigError::Value {
             given: source.clone(),
             value: if setting.kind == Kind::Secret { "(not shown)".to_owned() } else { value.clone() },
-            expected,
+            expected: if planted::is("error-without-remedy") { String::new() } else { expected },
         })
     }
 
@@ -187,7 +190,8 @@ impl Given {
             cpus,
             shown: Vec::new(),
         };
-        if config.protected && config.password.is_none() && !config.bind.is_loopback() {
+        let exposed = config.password.is_none() && !config.bind.is_loopback();
+        if config.protected && exposed && !planted::is("open-without-password") {
             return Err(ConfigError::Exposed { bind: config.bind });
         }
         Ok(Config { shown: config.show(), ..config })

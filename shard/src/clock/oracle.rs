@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use pinion_lsm::Timestamp;
-use pinion_wal::Mono;
+use pinion_wal::{Mono, planted};
 
 use super::word::{Anchor, Grant, Rate, Word};
 use crate::Now;
@@ -67,7 +67,8 @@ impl Oracle {
         let went_back = now.wall_ms < stored.proposed_ms();
         let millis = if went_back { stored.time_ms } else { now.wall_ms };
         let anchor = Anchor { mono: now.mono, unix_nanos: millis * 1_000_000, rate: Rate::Even };
-        self.word.raise(stored.ceiling);
+        let floor = if planted::is("oracle-forgets-the-ceiling") { Timestamp::ZERO } else { stored.ceiling };
+        self.word.raise(floor);
         self.leading = Some(Leading {
             stored,
             granting: false,
@@ -171,7 +172,8 @@ impl Leading {
     fn is_renewal_due(&self, now: Mono, next: Timestamp) -> bool {
         let Some(renewed) = self.renewed else { return true };
         let left_ms = self.stored.ceiling.millis().saturating_sub(next.millis());
-        now >= renewed.plus_millis(CEILING_RENEWAL_MS) || left_ms < CEILING_WINDOW_MS / 2
+        let used = left_ms < CEILING_WINDOW_MS / 2 && !planted::is("ceiling-renewed-by-time-only");
+        used || now >= renewed.plus_millis(CEILING_RENEWAL_MS)
     }
 
     /// Moves the anchor towards the wall clock. Answers whether the grant changed.

@@ -5,7 +5,7 @@
 //! with programming language memory models?", 2012); the word itself is one atomic read-modify-write.
 
 use pinion_lsm::Timestamp;
-use pinion_wal::Mono;
+use pinion_wal::{Mono, planted};
 
 use super::sync::{AtomicU64, Ordering, fence, spin_loop};
 
@@ -135,10 +135,12 @@ impl Word {
             return Err(NoTime::Lease);
         }
         let time_ms = grant.anchor.millis_at(now).min(grant.time_ms_max);
+        let ceiling = if planted::is("ceiling-ignored") { u64::MAX } else { grant.ceiling.0 };
+        let granted = if planted::is("range-one-too-short") { count - 1 } else { count };
         let mut next = self.next.0.load(Ordering::Relaxed);
         loop {
             let base = next.max(Timestamp::from_millis(time_ms).0);
-            let Some(end) = base.checked_add(count).filter(|end| *end <= grant.ceiling.0) else {
+            let Some(end) = base.checked_add(granted).filter(|end| *end <= ceiling) else {
                 return Err(NoTime::Ceiling);
             };
             match self.next.0.compare_exchange_weak(next, end, Ordering::AcqRel, Ordering::Relaxed) {

@@ -5,6 +5,7 @@ use pinion_wal::disk::{Access, AlignedBuf, BLOCK_BYTES, Cause, Disk, DiskError};
 use super::format::{BYTES_MAX, FormatError, decode, encode};
 use super::{Layout, Wanted};
 use crate::limits::{CORES_MAX, DATA_GROUPS_MAX};
+use crate::planted;
 
 /// The name of the file in the data directory.
 pub const FILE: &str = "NODE";
@@ -69,6 +70,7 @@ pub async fn open(disk: &Disk, wanted: &Wanted) -> Result<Layout, LayoutError> {
         store(disk, &layout).await?;
         return Ok(layout);
     };
+    let layout = if planted::is("groups-from-the-flags") { Layout::found(wanted) } else { layout };
     let stored = u32::try_from(layout.groups.len()).expect("within its limit");
     match wanted.groups {
         Some(groups) if groups != stored => Err(LayoutError::Groups { stored, wanted: groups }),

@@ -1,7 +1,7 @@
 //! Bugs planted on purpose: the crash harness sees each of them, and the same seeds are clean without.
 
 use pinion_shard::crash::{MemtableBytes, Workload, crash_moves, run};
-use pinion_shard::planted::plant;
+use pinion_shard::planted::{assert_caught, plant};
 use pinion_wal::disk::sim::Pattern;
 
 const SEED: u64 = 1;
@@ -62,4 +62,21 @@ fn vote_not_persisted_is_caught() {
 #[test]
 fn rehome_forgets_entries_is_caught() {
     caught_by("rehome-forgets-entries", crash_in_moves);
+}
+
+/// T2, T3, T4, T6, M3, L2, D6, O5: each check of whole groups fails under the bug that the table of promises names.
+#[test]
+fn bugs_within_groups_are_caught() {
+    for (bug, tests) in [
+        ("oracle-forgets-the-ceiling", &["groups::timestamps_rise_across_restarts"][..]),
+        ("ceiling-ignored", &["groups::without_a_disk_the_ceiling_runs_out"]),
+        ("expiry-ignores-the-given-time", &["groups::keys_expire_by_the_oracles_time"]),
+        ("groups-from-the-flags", &["layout::later_flags_do_not_change_the_layout"]),
+        ("read-before-own-entry", &["groups::reads_wait_for_an_entry_of_the_own_term"]),
+        ("stamp-below-served", &["groups::nothing_is_written_at_or_below_a_served_timestamp"]),
+        ("full-disk-poisons", &["groups::a_full_disk_refuses_writes_and_recovers"]),
+        ("admission-without-bound", &["groups::overload_is_refused_with_a_retryable_error"]),
+    ] {
+        assert_caught(bug, tests);
+    }
 }

@@ -564,3 +564,13 @@ fn every_planted_bug_is_caught() {
         assert!(clean.failures.is_empty(), "without {bug}: {clean}");
     }
 }
+
+/// D6: the check of a full disk fails under the bug that the table of promises names.
+#[cfg(feature = "planted")]
+#[test]
+fn a_full_disk_that_poisons_is_caught() {
+    crate::planted::assert_caught(
+        "full-disk-poisons",
+        &["log::tests::a_full_disk_is_told_and_recovered_from"],
+    );
+}

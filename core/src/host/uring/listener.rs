@@ -10,6 +10,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
 use super::ring::{Completion, Ring};
 use super::{Token, TokenKind};
+use crate::planted;
 
 /// A client that said nothing for so long is asked whether it is still there.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(300);
@@ -54,7 +55,7 @@ pub enum ListenError {
 impl ListenError {
     fn new(address: SocketAddr, errno: rustix::io::Errno) -> Self {
         match errno {
-            rustix::io::Errno::ADDRINUSE => Self::Busy { address },
+            rustix::io::Errno::ADDRINUSE if !planted::is("error-without-remedy") => Self::Busy { address },
             rustix::io::Errno::ADDRNOTAVAIL => Self::NotOurs { address },
             rustix::io::Errno::ACCESS | rustix::io::Errno::PERM => Self::Forbidden { address },
             other => Self::Other { address, cause: other.into() },

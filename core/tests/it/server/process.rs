@@ -42,18 +42,27 @@ impl Drop for Scratch {
 /// The binary, with its data in the scratch directory and a free port.
 pub fn pinion(scratch: &Scratch) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pinion"));
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("PINION_")) {
+    let settings =
+        std::env::vars().filter(|(name, _)| name.starts_with("PINION_") && name != "PINION_PLANTED");
+    for (name, _) in settings {
         command.env_remove(name);
     }
     command.env("PINION_PORT", "0").arg("--data-dir").arg(scratch.path().join("data"));
     command
 }
 
-/// How a command that does not stay ends, and what it said.
+/// How a command that does not stay ends, and what it said. One that does stay is killed when it is ready.
 pub fn outcome(command: &mut Command) -> (Option<i32>, String) {
-    let output = command.output().expect("the binary runs");
-    let text = [output.stdout, output.stderr].concat();
-    (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
+    let mut output = BufReader::new(child.stdout.take().expect("it is piped"));
+    let mut text = String::new();
+    while output.read_line(&mut text).expect("it says text") > 0 {
+        if text.contains("ready on ") {
+            child.kill().expect("it runs");
+        }
+    }
+    child.stderr.take().expect("it is piped").read_to_string(&mut text).expect("it says text");
+    (child.wait().expect("it ends").code(), text)
 }
 
 /// A running server; killed when it is dropped.
