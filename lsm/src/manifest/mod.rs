@@ -107,15 +107,18 @@ impl Manifest {
         if bytes != BLOCK_BYTES as u64 {
             return Err(corruption(&current, 0, Flaw::Length, BLOCK_BYTES, bytes).into());
         }
-        let buf = disk.read(file, 0, AlignedBuf::zeroed(BLOCK_BYTES), BLOCK_BYTES).await?;
+        let buf = disk.read(file, 0, AlignedBuf::zeroed(BLOCK_BYTES), BLOCK_BYTES).await;
         disk.close(file).await?;
-        let number = decode_current(&buf, &current, tree)?;
+        let number = decode_current(&buf?, &current, tree)?;
         let path = manifest_path(tree, number);
         let missing = |error: DiskError| match error.cause {
             Cause::NotFound => OpenError::from(corruption(&path, 0, Flaw::Missing, 1u64, 0u64)),
             _ => error.into(),
         };
         let (file, bytes) = disk.open(&path, Access::ReadWrite).await.map_err(missing)?;
+        // From here on the file is closed with the manifest.
+        let mut manifest =
+            Self { tree, disk: disk.clone(), number, file, broken: false, end: 0, next_record: 1 };
         let len = usize::try_from(bytes).expect("manifests are rolled over") / BLOCK_BYTES * BLOCK_BYTES;
         if len == 0 {
             return Err(corruption(&path, 0, Flaw::Length, BLOCK_BYTES, len).into());
@@ -123,9 +126,8 @@ impl Manifest {
         let buf = disk.read(file, 0, AlignedBuf::zeroed(len), len).await?;
         let found = sector::decode(&buf[..len], &path, Origin { tree, number })?;
         let state = replay(&found.records, &path, tree)?;
-        let next_record = u32::try_from(found.records.len() + 1).expect("manifests are rolled over");
-        let manifest =
-            Self { tree, disk: disk.clone(), number, file, broken: found.torn, end: found.end, next_record };
+        (manifest.broken, manifest.end) = (found.torn, found.end);
+        manifest.next_record = u32::try_from(found.records.len() + 1).expect("manifests are rolled over");
         Ok(Loaded { manifest, state })
     }
 
@@ -248,9 +250,12 @@ async fn write_current(disk: &Disk, path: &str, tree: TreeId, number: FileNumber
     let (file, _) = disk.open(path, Access::CreateNew).await?;
     let mut buf = AlignedBuf::zeroed(BLOCK_BYTES);
     buf.copy_from_slice(&encode_current(tree, number));
-    disk.write(file, 0, buf, BLOCK_BYTES, true).await?;
-    disk.sync(file).await?;
-    disk.close(file).await
+    let written = async {
+        disk.write(file, 0, buf, BLOCK_BYTES, true).await?;
+        disk.sync(file).await
+    };
+    let written = written.await;
+    disk.close(file).await.and(written)
 }
 
 fn current_origin(tree: TreeId) -> Origin {

@@ -42,6 +42,8 @@ pub struct Cursor {
     /// The key of the last answer; none outside the range.
     key: Option<Vec<u8>>,
     value: Vec<u8>,
+    /// A buffer for the next key.
+    spare: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +77,7 @@ impl Cursor {
             way: None,
             key: None,
             value: Vec::new(),
+            spare: Vec::new(),
         }
     }
 
@@ -109,19 +112,19 @@ impl Cursor {
                 self.way = None;
                 return Ok(None);
             };
-            let mut key = self.key.take().unwrap_or_default();
+            let mut key = std::mem::take(&mut self.spare);
             key.clear();
             key.extend_from_slice(self.sources[best].key().expect("the best source stands at a key"));
             let found = self.visible(&key);
-            // A move that fails leaves the sources apart: the next step positions them anew, beyond this key.
+            // A move that fails leaves the sources apart: the next step positions them anew, beyond the last answer.
             self.way = None;
-            let key = &*self.key.insert(key);
             for source in &mut self.sources {
-                if source.key() == Some(key) {
+                if source.key() == Some(&key) {
                     source.advance(way).await?;
                 }
             }
             self.way = Some(way);
+            self.spare = self.key.replace(key).unwrap_or_default();
             if let Some((at, CellTag::Inline)) = found {
                 let key = self.key.as_deref().expect("just set");
                 return Ok(Some(Row { key, at, value: &self.value }));

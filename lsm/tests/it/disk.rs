@@ -149,6 +149,69 @@ fn an_edit_that_does_not_fit_goes_to_a_new_manifest() {
     assert_eq!(world.get(&tree, &key(7), 9), Ok(expected(7, 1)));
 }
 
+/// D6: a manifest that cannot be replaced while the disk is full is tried again, and no attempt leaves a file open.
+#[test]
+fn retries_on_a_full_disk_keep_no_file_open() {
+    let mut faults = Faults::default();
+    let mut full = |part: &str, nth| {
+        faults.rules.push(pinion_wal::disk::sim::Rule {
+            kind: Some(OpKind::Write),
+            path_part: part.to_owned(),
+            nth,
+            for_ever: false,
+            fault: Fault::NoSpace,
+        });
+    };
+    full("MANIFEST-", 2);
+    (2..6).for_each(|nth| full("CURRENT.tmp", nth));
+    let mut world = sim(faults);
+    let (tree, _) = world.open().unwrap();
+    assert_eq!(world.driver.open_files(), 1, "the manifest");
+    fill(&tree, 1, 1);
+    world.run();
+    assert_eq!((tree.flushed().index, tree.metrics().work.rollovers), (LogIndex(1), 1));
+    assert_eq!(world.driver.open_files(), 2, "the manifest and a table");
+}
+
+/// A step of a cursor that failed is taken again: no row is passed over.
+#[test]
+fn a_cursor_goes_on_where_a_read_failed() {
+    let mut failed = 0;
+    for nth in 1..30 {
+        let mut faults = Faults::default();
+        let (path_part, fault) = (".table".to_owned(), Fault::Error(5));
+        faults.rules.push(pinion_wal::disk::sim::Rule {
+            kind: Some(OpKind::Read),
+            path_part,
+            nth,
+            for_ever: false,
+            fault,
+        });
+        let mut world = World::new(SimDisk::from_image(flushed(), 1, faults));
+        let (tree, _) = world.open().unwrap();
+        let mut expected: Vec<_> = (0..200).map(key).collect();
+        expected.sort_unstable();
+        for forward in [true, false] {
+            let mut cursor = tree.cursor(KeyRange::default(), Timestamp(9));
+            let (keys, errors) = world.wait(async {
+                let (mut keys, mut errors) = (Vec::new(), 0);
+                loop {
+                    let row = if forward { cursor.next().await } else { cursor.prev().await };
+                    match row {
+                        Ok(Some(row)) => keys.push(<[u8; 8]>::try_from(row.key).unwrap()),
+                        Ok(None) => return (keys, errors),
+                        Err(_) => errors += 1,
+                    }
+                }
+            });
+            assert_eq!(keys, expected, "read {nth} failed, forward: {forward}");
+            expected.reverse();
+            failed += errors;
+        }
+    }
+    assert!(failed > 20, "{failed} failures");
+}
+
 /// D2: a failed write of a manifest, or a failed sync of a directory, is never retried: the engine stops.
 #[test]
 fn a_failed_edit_poisons_the_engine() {

@@ -133,6 +133,12 @@ impl SimDisk {
         self.halt_after.is_some_and(|end| self.completed >= end)
     }
 
+    /// How many files are open.
+    #[must_use]
+    pub fn open_files(&self) -> usize {
+        self.files.len()
+    }
+
     /// Changes the bytes that all files together may have.
     pub const fn set_capacity(&mut self, bytes: Option<u64>) {
         self.faults.capacity_bytes = bytes;
