@@ -1,52 +1,18 @@
 //! Rows in memory: a million keys of 29 bytes with values of 128, uniformly chosen; alone and in prefetched batches.
 
-use std::rc::Rc;
-
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use pinion_lsm::{Cache, Cell, Engine, Get, Options, Timestamp, Tree, TreeId};
-use pinion_shard::{Key, REDIS_KEYSPACE, RowKey, RowKind};
-use pinion_wal::Ticks;
-use pinion_wal::disk::sim::{Faults, SimDisk};
-use pinion_wal::disk::{Disk, block_on};
-use pinion_wal::task::Tasks;
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use pinion_bench::rows::{Rows, row};
+use pinion_lsm::{Cell, Get, Timestamp, Tree};
+use pinion_shard::RowKey;
 
 /// Rows of the tree.
 const KEYS: u64 = 1_000_000;
 /// Keys that are prefetched together.
 const BATCH: usize = 16;
 
-/// No slices are cut here: time stands still.
-struct Still;
-
-impl Ticks for Still {
-    fn now(&self) -> u64 {
-        0
-    }
-
-    fn per_micro(&self) -> u64 {
-        1
-    }
-}
-
-fn row(number: u64) -> (RowKey, u64) {
-    let name = format!("key:{number:012}");
-    let row = Key::new(name.as_bytes()).row(REDIS_KEYSPACE, RowKind::Metadata);
-    let hash = Tree::hash(&row);
-    (row, hash)
-}
-
-/// A tree on an empty simulated disk: nothing is flushed here.
-fn tree() -> Tree {
-    let (disk, mut tasks) = (Disk::new(), Tasks::new(Rc::new(Still)));
-    let mut driver = SimDisk::new(1, Faults::default());
-    let engine = Engine::new(disk.clone(), tasks.spawner(), Cache::new(64 << 20), Options::default());
-    let opened = block_on(&disk, &mut driver, Some(&mut tasks), engine.open_tree(TreeId(16)));
-    opened.expect("an empty disk opens").0
-}
-
 fn memtable(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("memtable");
-    let tree = tree();
+    let tree = Rows::new(64 << 20).tree;
     let rows: Vec<(RowKey, u64)> = (0..KEYS).map(row).collect();
     let mut rng = fastrand::Rng::with_seed(1);
     let value = [b'v'; 128];
@@ -83,6 +49,27 @@ fn memtable(criterion: &mut Criterion) {
             tree.put(key, *hash, Timestamp(at), Cell::Inline(&value));
         });
     });
+    group.throughput(Throughput::Elements(KEYS));
+    group.sample_size(10);
+    let fill = |batch: usize| {
+        move |tree: &mut Tree, rows: &[(RowKey, u64)]| {
+            for rows in rows.chunks(batch) {
+                if batch > 1 {
+                    rows.iter().for_each(|(_, hash)| tree.prefetch_slot(*hash));
+                    rows.iter().for_each(|(key, hash)| tree.prefetch_put(key, *hash));
+                }
+                for (key, hash) in rows {
+                    tree.put(key, *hash, Timestamp(1), Cell::Inline(&value));
+                }
+            }
+        }
+    };
+    for batch in [1, BATCH] {
+        group.bench_function(format!("put of a million new keys, prefetched by {batch}"), |bencher| {
+            let fresh = || Rows::new(64 << 20).tree;
+            bencher.iter_batched_ref(fresh, |tree| fill(batch)(tree, &rows), BatchSize::PerIteration);
+        });
+    }
     group.finish();
 }
 

@@ -10,3 +10,4 @@
 pub mod echo;
 pub mod load;
 pub mod log;
+pub mod rows;

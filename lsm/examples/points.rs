@@ -5,7 +5,7 @@
 use std::hint::black_box;
 use std::rc::Rc;
 
-use pinion_lsm::{Boundary, Cache, Cell, Engine, Get, Options, Timestamp, Tree, TreeId};
+use pinion_lsm::{Boundary, Cache, Cell, Engine, Get, Hint, Options, Timestamp, Tree, TreeId};
 use pinion_wal::disk::direct::DirectDisk;
 use pinion_wal::disk::{Disk, block_on};
 use pinion_wal::task::Tasks;
@@ -85,7 +85,7 @@ fn puts(tree: &Tree, numbers: &[u64], from: u64, batch: usize) {
     report(&format!("put over old keys, by {batch}"), numbers.len() as u64, start);
 }
 
-fn reads(tree: &Tree, numbers: &[u64], what: &str, blocks: bool) {
+fn reads(tree: &Tree, numbers: &[u64], what: &str) {
     let start = cpu_nanos();
     for &number in numbers {
         let key = key(number);
@@ -103,10 +103,13 @@ fn reads(tree: &Tree, numbers: &[u64], what: &str, blocks: bool) {
                 *slot = (key, hash);
             }
             let keys = &keys[..numbers.len()];
-            keys.iter().for_each(|(_, hash)| tree.prefetch_entry(*hash));
-            if blocks {
-                keys.iter().for_each(|(key, hash)| tree.prefetch_block(key, *hash));
-            }
+            let mut hints = [Hint::default(); 64];
+            let mut round = || {
+                let keys = keys.iter().zip(&mut hints);
+                let more = keys.map(|((key, hash), hint)| tree.prefetch_next(key, *hash, hint));
+                more.fold(false, |any, more| any | more)
+            };
+            while round() {}
             keys.iter().for_each(|(key, hash)| read(tree, key, *hash));
         }
         report(&format!("{what}, prefetched by {batch}"), READS, start);
@@ -137,7 +140,7 @@ fn main() {
     report("put of new keys", KEYS, start);
     println!("{:44} {:7} MiB", "memtable", tree.memtable_bytes() >> 20);
     let numbers: Vec<u64> = (0..READS).map(|_| rng.u64(..KEYS)).collect();
-    reads(&tree, &numbers, "get from the memtable", false);
+    reads(&tree, &numbers, "get from the memtable");
     puts(&tree, &numbers, 2, 1);
     puts(&tree, &numbers, READS + 3, 16);
 
@@ -160,7 +163,6 @@ fn main() {
         }
     }
     println!("{:44} {:?}", "cache", engine.cache().metrics());
-    reads(&tree, &numbers, "get from cached tables", false);
-    reads(&tree, &numbers, "the same with blocks", true);
+    reads(&tree, &numbers, "get from cached tables");
     std::fs::remove_dir_all(&dir).expect("the temporary directory");
 }

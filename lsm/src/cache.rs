@@ -6,24 +6,82 @@
 //! passes through the small queue and pushes nothing out of the main one. Metas (index and filter of a table) enter the
 //! main queue at the highest count, and stay while a block of their table is cached.
 //!
-//! A hit costs no lookup by hash: the meta of a table knows the slot of each block.
+//! A hit costs no lookup: what is cached hangs where it is used ([`Held`]), blocks at their meta and metas at their
+//! table. The cache itself keeps the books, and takes away what has to go.
 //!
 //! Invariants: the bytes of all entries are at most the budget, save what a single insertion could not make room for
-//! (then it is not cached); a slot named by a table or meta holds its entry.
+//! (then it is not cached); something is held exactly as long as the cache has an entry for it.
 
-use std::cell::{Cell as StdCell, RefCell};
+use std::cell::{Cell as StdCell, Ref, RefCell};
 use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 
 use rustc_hash::FxHashSet;
 
-use crate::slab::Slab;
+use crate::slab::{Slab, prefetch};
 use crate::table::block::Block;
 use crate::table::{Meta, Table};
 
-/// Where an entry lies; zero is nowhere.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct SlotId(u32);
+/// A place for something cached, where it is used.
+#[derive(Debug)]
+pub(crate) struct Held<T> {
+    item: RefCell<Option<Rc<T>>>,
+    /// Where its bytes begin, for nothing but to ask for them ahead.
+    bytes_at: StdCell<*const u8>,
+    /// The entry in the books, if there is one.
+    entry: StdCell<u32>,
+    uses: StdCell<u8>,
+}
+
+impl<T> Default for Held<T> {
+    fn default() -> Self {
+        Self {
+            item: RefCell::new(None),
+            bytes_at: StdCell::new(std::ptr::null()),
+            entry: StdCell::new(0),
+            uses: StdCell::new(0),
+        }
+    }
+}
+
+impl<T> Held<T> {
+    /// What is held, used once more. Nothing may enter the cache while it is borrowed.
+    #[inline]
+    pub fn used(&self) -> Option<Ref<'_, Rc<T>>> {
+        let item = self.peek()?;
+        if self.uses.get() < USES_MAX {
+            self.uses.set(self.uses.get() + 1);
+        }
+        Some(item)
+    }
+
+    /// What is held, to look at it only.
+    #[inline]
+    pub fn peek(&self) -> Option<Ref<'_, Rc<T>>> {
+        Ref::filter_map(self.item.borrow(), Option::as_ref).ok()
+    }
+
+    /// Asks for what is held and for the front of its bytes.
+    #[inline]
+    pub fn prefetch(&self) {
+        if let Some(item) = self.peek() {
+            prefetch(Rc::as_ptr(&item).cast());
+            let bytes = self.bytes_at.get();
+            (0..2).for_each(|line| prefetch(bytes.wrapping_add(line * 64)));
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.item.borrow().is_none()
+    }
+
+    fn put(&self, item: Rc<T>, bytes_at: *const u8, entry: u32, uses: u8) {
+        self.bytes_at.set(bytes_at);
+        self.item.replace(Some(item));
+        self.entry.set(entry);
+        self.uses.set(uses);
+    }
+}
 
 /// Bytes of an entry besides its contents: slot, queue, allocations.
 const ENTRY_BYTES: usize = 160;
@@ -35,6 +93,7 @@ const USES_MAX: u8 = 3;
 pub struct Cache {
     slab: Slab,
     inner: Rc<RefCell<Inner>>,
+    hits: Rc<StdCell<u64>>,
 }
 
 /// Figures of a cache.
@@ -69,7 +128,6 @@ struct Inner {
     next_stamp: u64,
     inserted: u64,
     evicted: u64,
-    hits: StdCell<u64>,
 }
 
 /// An entry in a queue; stale when the slot holds another stamp.
@@ -81,17 +139,16 @@ struct Ticket {
 
 struct Entry {
     item: Item,
-    table: Weak<Table>,
     name: u64,
     bytes: usize,
     stamp: u64,
-    uses: StdCell<u8>,
     in_small: bool,
 }
 
+/// Where what an entry stands for is held; gone when its table is.
 enum Item {
-    Block { block: Rc<Block>, meta: Weak<Meta>, number: usize },
-    Meta(Rc<Meta>),
+    Block { meta: Weak<Meta>, number: usize },
+    Meta(Weak<Table>),
 }
 
 impl Cache {
@@ -99,14 +156,15 @@ impl Cache {
     #[must_use]
     pub fn new(bytes: usize) -> Self {
         let inner = Inner { budget: bytes, ..Inner::default() };
-        Self { slab: Slab::new(), inner: Rc::new(RefCell::new(inner)) }
+        Self { slab: Slab::new(), inner: Rc::new(RefCell::new(inner)), hits: Rc::default() }
     }
 
     /// Changes the budget, so that bytes can be leased between cores; what no longer fits is pushed out.
     pub fn resize(&self, bytes: usize) {
         let mut inner = self.inner.borrow_mut();
-        inner.budget = bytes;
+        let before = std::mem::replace(&mut inner.budget, bytes);
         inner.make_room(0);
+        self.slab.change_kept_bytes(before, bytes);
     }
 
     /// The slab that memtables and blocks share.
@@ -123,77 +181,56 @@ impl Cache {
             budget_bytes: inner.budget,
             used_bytes: inner.used,
             entries: inner.live,
-            hits: inner.hits.get(),
+            hits: self.hits.get(),
             inserted: inner.inserted,
             evicted: inner.evicted,
         }
     }
 
+    /// Counts a block that was found.
     #[inline]
-    pub(crate) fn block(&self, slot: SlotId) -> Option<Rc<Block>> {
-        let inner = self.inner.borrow();
-        match &inner.used_entry(slot)?.item {
-            Item::Block { block, .. } => {
-                inner.hits.set(inner.hits.get() + 1);
-                Some(block.clone())
-            }
-            Item::Meta(_) => unreachable!("a block's slot holds a block"),
-        }
-    }
-
-    /// Asks for the row of a block that `hash` points to.
-    #[inline]
-    pub(crate) fn prefetch(&self, slot: SlotId, hash: u64) {
-        let inner = self.inner.borrow();
-        if let Some(Entry { item: Item::Block { block, .. }, .. }) = inner.entry(slot) {
-            block.prefetch(hash);
-        }
-    }
-
-    #[inline]
-    pub(crate) fn meta(&self, slot: SlotId) -> Option<Rc<Meta>> {
-        match &self.inner.borrow().used_entry(slot)?.item {
-            Item::Meta(meta) => Some(meta.clone()),
-            Item::Block { .. } => unreachable!("a meta's slot holds a meta"),
-        }
+    pub(crate) fn hit(&self) {
+        self.hits.set(self.hits.get() + 1);
     }
 
     /// Caches a meta, unless another one of this table was faster; answers the one to be used.
     pub(crate) fn insert_meta(&self, table: &Rc<Table>, meta: Rc<Meta>) -> Rc<Meta> {
-        if let Some(meta) = self.meta(table.meta_slot().get()) {
-            return meta;
+        if let Some(meta) = table.held_meta().used() {
+            return meta.clone();
         }
         let bytes = meta.memory_bytes() + ENTRY_BYTES;
-        let name = name_of(table, usize::MAX);
-        let slot = self.inner.borrow_mut().insert(Item::Meta(meta.clone()), table, name, bytes);
-        table.meta_slot().set(slot);
+        let item = Item::Meta(Rc::downgrade(table));
+        let entry = self.inner.borrow_mut().insert(item, name_of(table, usize::MAX), bytes);
+        if let Some(entry) = entry {
+            table.held_meta().put(meta.clone(), std::ptr::null(), entry, USES_MAX);
+        }
         meta
     }
 
     /// Caches a block, if its meta is cached, it is not cached yet and there is room.
     pub(crate) fn insert_block(&self, table: &Rc<Table>, meta: &Rc<Meta>, number: usize, block: &Rc<Block>) {
-        let cached = self.meta(table.meta_slot().get()).is_some_and(|cached| Rc::ptr_eq(&cached, meta));
-        if !cached || meta.slots[number].get() != SlotId::default() {
+        let cached = table.held_meta().used().is_some_and(|cached| Rc::ptr_eq(&cached, meta));
+        if !cached || !meta.blocks[number].is_empty() {
             return;
         }
         let bytes = block.memory_bytes() + ENTRY_BYTES;
-        let item = Item::Block { block: block.clone(), meta: Rc::downgrade(meta), number };
+        let item = Item::Block { meta: Rc::downgrade(meta), number };
         // Counted before there is room for it, so that making room does not push out its meta.
         meta.cached_blocks.set(meta.cached_blocks.get() + 1);
-        let slot = self.inner.borrow_mut().insert(item, table, name_of(table, number), bytes);
-        meta.slots[number].set(slot);
-        if slot == SlotId::default() {
-            meta.cached_blocks.set(meta.cached_blocks.get() - 1);
+        let entry = self.inner.borrow_mut().insert(item, name_of(table, number), bytes);
+        match entry {
+            Some(entry) => meta.blocks[number].put(block.clone(), block.bytes_at(), entry, 0),
+            None => meta.cached_blocks.set(meta.cached_blocks.get() - 1),
         }
     }
 
     /// Drops the entries of a table that goes away.
     pub(crate) fn forget(&self, table: &Table) {
-        let Some(meta) = self.meta(table.meta_slot().get()) else { return };
+        let Some(meta) = table.held_meta().item.take() else { return };
         let mut inner = self.inner.borrow_mut();
-        let slots = meta.slots.iter().map(StdCell::get).chain([table.meta_slot().get()]);
-        for slot in slots.filter(|&slot| slot != SlotId::default()) {
-            inner.remove(slot.0 - 1);
+        let blocks = meta.blocks.iter().filter(|held| !held.is_empty()).map(|held| held.entry.get());
+        for entry in blocks.chain([table.held_meta().entry.get()]) {
+            inner.remove(entry);
         }
         inner.sweep();
     }
@@ -206,25 +243,11 @@ fn name_of(table: &Table, number: usize) -> u64 {
 }
 
 impl Inner {
-    #[inline]
-    fn entry(&self, slot: SlotId) -> Option<&Entry> {
-        let entry = self.entries.get((slot.0 as usize).checked_sub(1)?)?.as_ref();
-        Some(entry.expect("a named slot holds its entry"))
-    }
-
-    #[inline]
-    fn used_entry(&self, slot: SlotId) -> Option<&Entry> {
-        let entry = self.entry(slot)?;
-        if entry.uses.get() < USES_MAX {
-            entry.uses.set(entry.uses.get() + 1);
-        }
-        Some(entry)
-    }
-
-    fn insert(&mut self, item: Item, table: &Rc<Table>, name: u64, bytes: usize) -> SlotId {
+    /// The number of the new entry, if there is room for it.
+    fn insert(&mut self, item: Item, name: u64, bytes: usize) -> Option<u32> {
         self.make_room(bytes);
         if self.used + bytes > self.budget {
-            return SlotId::default();
+            return None;
         }
         self.next_stamp += 1;
         let slot = self.free.pop().unwrap_or_else(|| {
@@ -234,10 +257,8 @@ impl Inner {
         let is_meta = matches!(item, Item::Meta(_));
         let in_small = !is_meta && !self.ghost_names.remove(&name);
         let stamp = self.next_stamp;
-        let uses = StdCell::new(if is_meta { USES_MAX } else { 0 });
         let ticket = Ticket { slot, stamp };
-        let table = Rc::downgrade(table);
-        self.entries[slot as usize] = Some(Entry { item, table, name, bytes, stamp, uses, in_small });
+        self.entries[slot as usize] = Some(Entry { item, name, bytes, stamp, in_small });
         if in_small {
             self.small.push_back(ticket);
             self.small_used += bytes;
@@ -247,7 +268,7 @@ impl Inner {
         self.used += bytes;
         self.live += 1;
         self.inserted += 1;
-        SlotId(slot + 1)
+        Some(slot)
     }
 
     /// Pushes out until `bytes` more fit, or nothing may go.
@@ -269,7 +290,7 @@ impl Inner {
         let Some(ticket) = self.small.pop_front() else { return };
         let Some(entry) = self.current(ticket) else { return };
         let bytes = entry.bytes;
-        if entry.uses.replace(0) > 0 {
+        if entry.item.take_uses() > 0 {
             entry.in_small = false;
             self.main.push_back(ticket);
             self.small_used -= bytes;
@@ -283,13 +304,7 @@ impl Inner {
     fn turn_main(&mut self) {
         let Some(ticket) = self.main.pop_front() else { return };
         let Some(entry) = self.current(ticket) else { return };
-        let uses = entry.uses.get();
-        let stays = match &entry.item {
-            Item::Meta(meta) => meta.cached_blocks.get() > 0,
-            Item::Block { .. } => false,
-        };
-        if uses > 0 || stays {
-            entry.uses.set(uses.saturating_sub(1));
+        if entry.item.stays() {
             self.main.push_back(ticket);
         } else {
             self.evict(ticket.slot);
@@ -332,16 +347,47 @@ impl Inner {
             self.small_used -= entry.bytes;
         }
         self.free.push(slot);
-        match entry.item {
-            Item::Meta(_) => {
-                if let Some(table) = entry.table.upgrade() {
-                    table.meta_slot().set(SlotId::default());
+        entry.item.let_go();
+    }
+}
+
+impl Item {
+    /// The uses since it was asked last.
+    fn take_uses(&self) -> u8 {
+        match self {
+            Self::Block { meta, number } => {
+                meta.upgrade().map_or(0, |meta| meta.blocks[*number].uses.replace(0))
+            }
+            Self::Meta(table) => table.upgrade().map_or(0, |table| table.held_meta().uses.replace(0)),
+        }
+    }
+
+    /// Whether it has earned another round, which costs it one use.
+    fn stays(&self) -> bool {
+        let spend = |uses: &StdCell<u8>| uses.replace(uses.get().saturating_sub(1)) > 0;
+        match self {
+            Self::Block { meta, number } => {
+                meta.upgrade().is_some_and(|meta| spend(&meta.blocks[*number].uses))
+            }
+            Self::Meta(table) => table.upgrade().is_some_and(|table| {
+                let has_blocks = table.held_meta().peek().is_some_and(|meta| meta.cached_blocks.get() > 0);
+                spend(&table.held_meta().uses) || has_blocks
+            }),
+        }
+    }
+
+    /// Frees what is held. Where the table is going away, so is everything it holds.
+    fn let_go(self) {
+        match self {
+            Self::Block { meta, number } => {
+                if let Some(meta) = meta.upgrade() {
+                    drop(meta.blocks[number].item.take());
+                    meta.cached_blocks.set(meta.cached_blocks.get() - 1);
                 }
             }
-            Item::Block { meta, number, .. } => {
-                if let Some(meta) = meta.upgrade() {
-                    meta.slots[number].set(SlotId::default());
-                    meta.cached_blocks.set(meta.cached_blocks.get() - 1);
+            Self::Meta(table) => {
+                if let Some(table) = table.upgrade() {
+                    drop(table.held_meta().item.take());
                 }
             }
         }

@@ -51,6 +51,7 @@ impl Engine {
     #[must_use]
     pub fn new(disk: Disk, spawner: Spawner, cache: Cache, options: Options) -> Self {
         options.check();
+        cache.slab().set_kept_bytes(options.memtable_bytes_max + cache.metrics().budget_bytes);
         let shared = EngineShared {
             disk,
             spawner,
@@ -174,7 +175,8 @@ impl Engine {
     /// Changes the budget of all memtables together, so that bytes can be leased between cores. What lies above a smaller
     /// one stays until it is flushed.
     pub fn set_memtable_bytes_max(&self, bytes: usize) {
-        self.shared.memtable_bytes_max.set(bytes);
+        let before = self.shared.memtable_bytes_max.replace(bytes);
+        self.shared.cache.slab().change_kept_bytes(before, bytes);
     }
 
     /// Takes a tree that is neither open nor being opened.

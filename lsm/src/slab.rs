@@ -3,7 +3,8 @@
 //! One slab per core serves the arenas of all its memtables and the blocks of its cache. A region is 2 MiB, aligned to
 //! its size and advised to be one huge page: a random access into it costs a little more than half of one into 4 KiB
 //! pages. Pieces are buddies: neighbours merge when both are free, and a region whose pieces are all free goes back to
-//! the kernel, save a few kept for the next memtable.
+//! the kernel, unless the slab maps no more than what its owner lets it keep: the next memtable takes the memory of
+//! the last one, and the kernel need not zero it anew.
 //!
 //! | invariant | who keeps it |
 //! |---|---|
@@ -22,8 +23,8 @@ use std::rc::Rc;
 pub const PIECE_BYTES_MIN: usize = 4096;
 /// The largest piece that shares a region, and the size of a region, in bytes. Larger ones get a mapping of their own.
 pub const REGION_BYTES: usize = 2 << 20;
-/// Wholly free regions kept mapped for the next piece.
-const SPARE_REGIONS_MAX: usize = 16;
+/// Bytes that stay mapped although they are free, until the owner says otherwise.
+const KEPT_BYTES: usize = 16 * REGION_BYTES;
 const ORDERS: usize = (REGION_BYTES / PIECE_BYTES_MIN).ilog2() as usize + 1;
 const TOP: usize = ORDERS - 1;
 
@@ -33,14 +34,22 @@ pub struct Slab {
     inner: Rc<RefCell<Inner>>,
 }
 
-#[derive(Default)]
 struct Inner {
+    /// Free regions go back to the kernel while more than this is mapped.
+    kept_bytes: usize,
     /// Mapped regions; a free number holds `None`.
     regions: Vec<Option<Mapping>>,
     /// Free pieces by order, as (region, offset): the lowest is used first, so that regions can drain.
     free: [BTreeSet<(u32, u32)>; ORDERS],
     used_bytes: usize,
     mapped_bytes: usize,
+}
+
+impl Default for Inner {
+    fn default() -> Self {
+        let (regions, free) = (Vec::new(), Default::default());
+        Self { kept_bytes: KEPT_BYTES, regions, free, used_bytes: 0, mapped_bytes: 0 }
+    }
 }
 
 /// Exclusive, initialized memory, aligned to 4 KiB; it returns to its slab when dropped.
@@ -92,13 +101,26 @@ impl Slab {
         piece
     }
 
+    /// Lets the slab keep free memory as long as it maps no more than `bytes`: the budgets of all that lives in it.
+    pub(crate) fn set_kept_bytes(&self, bytes: usize) {
+        let mut inner = self.inner.borrow_mut();
+        inner.kept_bytes = bytes;
+        inner.give_back();
+    }
+
+    /// As [`Slab::set_kept_bytes`], when one of the budgets changes.
+    pub(crate) fn change_kept_bytes(&self, from: usize, to: usize) {
+        let kept = self.inner.borrow().kept_bytes;
+        self.set_kept_bytes(kept.saturating_sub(from) + to);
+    }
+
     /// Bytes in pieces that are handed out.
     #[must_use]
     pub fn used_bytes(&self) -> usize {
         self.inner.borrow().used_bytes
     }
 
-    /// Bytes mapped from the kernel: at most the used ones, what fragments them, and a few spare regions.
+    /// Bytes mapped from the kernel: at most the used ones and what fragments them, or those that it may keep.
     #[must_use]
     pub fn mapped_bytes(&self) -> usize {
         self.inner.borrow().mapped_bytes
@@ -140,10 +162,16 @@ impl Inner {
             offset &= !size;
             order += 1;
         }
-        if order == TOP && self.free[TOP].len() >= SPARE_REGIONS_MAX {
+        self.free[order].insert((region, offset));
+        self.give_back();
+    }
+
+    /// Gives free regions back to the kernel, the last ones first, as long as too much is mapped.
+    fn give_back(&mut self) {
+        while self.mapped_bytes > self.kept_bytes
+            && let Some((region, _)) = self.free[TOP].pop_last()
+        {
             self.unmap(region);
-        } else {
-            self.free[order].insert((region, offset));
         }
     }
 
@@ -190,8 +218,9 @@ impl Piece {
     }
 }
 
+/// Asks the processor to load a cache line, wherever it is.
 #[inline]
-fn prefetch(line: *const u8) {
+pub(crate) fn prefetch(line: *const u8) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch reads nothing that the program can see, and faults nowhere.
     unsafe {
@@ -342,7 +371,28 @@ mod tests {
         live.clear();
         slab.check();
         assert_eq!(slab.used_bytes(), 0);
-        assert!(slab.mapped_bytes() <= SPARE_REGIONS_MAX * REGION_BYTES);
+        assert!((1..=KEPT_BYTES).contains(&slab.mapped_bytes()));
         assert!(slab.inner.borrow().free[..TOP].iter().all(BTreeSet::is_empty), "buddies merged");
+    }
+
+    /// O1: free memory stays mapped up to what the owner grants, and goes as soon as it grants less.
+    #[test]
+    fn free_regions_are_kept_up_to_a_bound() {
+        let slab = Slab::new();
+        let regions = |count| (0..count).map(|_| slab.piece(REGION_BYTES)).collect::<Vec<_>>();
+        for (kept, expected) in [(40, 30), (20, 20), (0, 0)] {
+            slab.set_kept_bytes(kept * REGION_BYTES);
+            drop(regions(30));
+            slab.check();
+            assert_eq!(slab.mapped_bytes(), expected * REGION_BYTES);
+        }
+        slab.set_kept_bytes(8 * REGION_BYTES);
+        let held = regions(10);
+        drop(regions(10));
+        assert_eq!(slab.mapped_bytes(), 10 * REGION_BYTES, "what is used stays");
+        drop(held);
+        assert_eq!(slab.mapped_bytes(), 8 * REGION_BYTES);
+        slab.set_kept_bytes(3 * REGION_BYTES);
+        assert_eq!((slab.mapped_bytes(), slab.used_bytes()), (3 * REGION_BYTES, 0));
     }
 }

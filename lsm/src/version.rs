@@ -15,6 +15,13 @@ pub(crate) struct Version {
     pub levels: [Vec<Rc<Table>>; LEVELS],
 }
 
+/// Where a table stands in a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TablePlace {
+    level: usize,
+    index: usize,
+}
+
 impl Version {
     /// Orders `tables` into levels.
     pub fn new(tables: impl IntoIterator<Item = (usize, Rc<Table>)>) -> Self {
@@ -45,9 +52,22 @@ impl Version {
     /// The tables that may hold versions of `key` at or before `at`, newest first.
     #[inline]
     pub fn candidates<'a>(&'a self, key: &'a [u8], at: Timestamp) -> impl Iterator<Item = &'a Rc<Table>> {
-        let newest = self.levels[0].iter();
-        let deeper = self.levels[1..].iter().filter_map(move |level| covering(level, key));
-        newest.chain(deeper).filter(move |table| table.info.at_min <= at && table.info.covers(key))
+        let tables = self.places(key).filter_map(|place| self.table_at(place));
+        tables.filter(move |table| table.info.at_min <= at)
+    }
+
+    /// Where the tables are that may hold versions of `key`, newest first.
+    #[inline]
+    pub fn places<'a>(&'a self, key: &'a [u8]) -> impl Iterator<Item = TablePlace> + 'a {
+        let newest = self.levels[0].iter().enumerate().filter(move |(_, table)| table.info.covers(key));
+        let deeper = self.levels.iter().enumerate().skip(1);
+        let deeper = deeper.filter_map(move |(level, tables)| Some((level, covering(tables, key)?)));
+        newest.map(|(index, _)| (0, index)).chain(deeper).map(|(level, index)| TablePlace { level, index })
+    }
+
+    #[inline]
+    pub fn table_at(&self, place: TablePlace) -> Option<&Rc<Table>> {
+        self.levels[place.level].get(place.index)
     }
 
     /// Whether no level below `level` may hold `key`.
@@ -62,7 +82,8 @@ impl Version {
     }
 }
 
-fn covering<'a>(level: &'a [Rc<Table>], key: &[u8]) -> Option<&'a Rc<Table>> {
-    let table = level.get(level.partition_point(|table| *table.info.max < *key))?;
-    (*table.info.min <= *key).then_some(table)
+/// The one table of a deeper level that may hold `key`.
+fn covering(level: &[Rc<Table>], key: &[u8]) -> Option<usize> {
+    let index = level.partition_point(|table| *table.info.max < *key);
+    (*level.get(index)?.info.min <= *key).then_some(index)
 }

@@ -144,18 +144,16 @@ impl Groups {
         self.options.proposal_bytes_max = bytes;
     }
 
-    /// Encodes the key of a read and asks for the first memory it needs. Prepare all reads of a turn, touch all, then
-    /// read all. `None` when the group does not live here.
+    /// Encodes the key of a read and asks for the first memory it needs. Prepare all reads of a turn, touch all until
+    /// none needs more, then read all. `None` when the group does not live here.
     #[must_use]
     pub fn prepare<'a>(&self, group: GroupId, read: Read<'a>) -> Option<Prepared<'a>> {
         self.member(group).map(|member| member.group.machine.apply.prepare(read))
     }
 
-    /// Asks for the second memory that a read needs.
-    pub fn touch(&self, group: GroupId, read: &Prepared<'_>) {
-        if let Some(member) = self.member(group) {
-            member.group.machine.apply.touch(read);
-        }
+    /// Asks for the next memory that a read needs; answers whether it needs more.
+    pub fn touch(&self, group: GroupId, read: &mut Prepared<'_>) -> bool {
+        self.member(group).is_some_and(|member| member.group.machine.apply.touch(read))
     }
 
     /// Answers a prepared read: now, or in a later turn when it must wait for a write (`after`) or for the disk.

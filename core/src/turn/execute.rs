@@ -109,18 +109,20 @@ impl<O: Owner> Core<O> {
         self.read_window(&mut window);
     }
 
-    /// Reads of a window: all keys are encoded, then all memory is asked for, then all are answered.
+    /// Reads of a window: all keys are encoded, then all memory is asked for in rounds, then all are answered.
     fn read_window(&mut self, window: &mut Window<'_>) {
         let reads = &window.reads[..window.len];
         let mut prepared: [Option<O::Prepared<'_>>; WINDOW] = std::array::from_fn(|_| None);
         for (waiting, prepared) in reads.iter().flatten().zip(&mut prepared) {
             *prepared = self.owner.prepare(waiting.group, waiting.read);
         }
-        for (waiting, prepared) in reads.iter().flatten().zip(&prepared) {
-            if let Some(prepared) = prepared {
-                self.owner.touch(waiting.group, prepared);
-            }
-        }
+        let mut round = || {
+            let reads = reads.iter().flatten().zip(&mut prepared);
+            let more =
+                reads.filter_map(|(waiting, read)| Some(self.owner.touch(waiting.group, read.as_mut()?)));
+            more.fold(false, |any, more| any | more)
+        };
+        while round() {}
         for (waiting, prepared) in reads.iter().flatten().zip(&prepared) {
             let Waiting { group, to, after, .. } = *waiting;
             match prepared {

@@ -20,8 +20,8 @@ pub trait Owner {
     /// Prepares a read. `None` when the group does not live here.
     fn prepare<'a>(&self, group: GroupId, read: Read<'a>) -> Option<Self::Prepared<'a>>;
 
-    /// Asks for the second memory that a read needs.
-    fn touch(&self, group: GroupId, read: &Self::Prepared<'_>);
+    /// Asks for the next memory that a read needs; answers whether it needs more.
+    fn touch(&self, group: GroupId, read: &mut Self::Prepared<'_>) -> bool;
 
     /// Carries out a read, now or later; it is answered once. `after` speaks of the group's last batch.
     fn read(
@@ -79,8 +79,8 @@ impl Owner for Groups {
         Self::prepare(self, group, read)
     }
 
-    fn touch(&self, group: GroupId, read: &Prepared<'_>) {
-        Self::touch(self, group, read);
+    fn touch(&self, group: GroupId, read: &mut Prepared<'_>) -> bool {
+        Self::touch(self, group, read)
     }
 
     fn read(

@@ -111,19 +111,24 @@ impl Memtable {
         self.inner.borrow().points.prefetch(hash);
     }
 
-    /// Asks for the entry of a hash: the second step, after all first steps.
+    /// Asks for the entry of a hash: the second step, after all first steps. Answers whether there is one; may rarely say
+    /// yes for another key.
     #[inline]
-    pub fn prefetch_entry(&self, hash: u64) {
+    pub fn prefetch_entry(&self, hash: u64) -> bool {
         let inner = &*self.inner.borrow();
-        if let Some((_, entry)) = inner.points.find(hash, |_| true) {
+        let found = inner.points.find(hash, |_| true);
+        if let Some((_, entry)) = found {
             inner.arena.prefetch(entry);
         }
+        found.is_some()
     }
 
-    /// Whether some key has this hash; may rarely say yes for nothing.
+    /// As [`Memtable::prefetch_entry`], for a put: when the key is new, asks for its place in the order instead.
     #[inline]
-    pub fn may_hold(&self, hash: u64) -> bool {
-        self.inner.borrow().points.find(hash, |_| true).is_some()
+    pub fn prefetch_put(&self, key: &[u8], hash: u64) {
+        if !self.prefetch_entry(hash) {
+            self.inner.borrow().order.prefetch(key);
+        }
     }
 
     /// Bytes of memory held.

@@ -7,6 +7,7 @@
 //! Invariants: no leaf and no branch is empty; firsts[i] is the first key of child i; keys rise strictly.
 
 use super::arena::{Arena, Ref};
+use crate::slab::prefetch;
 
 /// Keys of a leaf.
 const LEAF: usize = 64;
@@ -121,6 +122,17 @@ impl Order {
         }
     }
 
+    /// Asks for the leaf to which `key` belongs.
+    pub fn prefetch(&self, key: &[u8]) {
+        // By prefixes alone: of equal ones, any leaf near the right one is good enough.
+        let prefix = prefix_of(key);
+        let child =
+            |firsts: &[First]| firsts.partition_point(|first| first.prefix <= prefix).saturating_sub(1);
+        if let Some(branch) = self.branches.get(child(&self.firsts)) {
+            branch.leaves[child(&branch.firsts)].prefetch();
+        }
+    }
+
     /// The spot of the first key at or after `key`, which may be past the last.
     pub fn seek(&self, key: &[u8], arena: &Arena) -> Spot {
         let probe = Probe::new(key, arena);
@@ -179,6 +191,7 @@ impl Branch {
     fn insert(&mut self, probe: &Probe<'_>, first: First) {
         let l = probe.child(&self.firsts);
         let leaf = &mut self.leaves[l];
+        leaf.prefetch();
         let at = leaf.position(probe);
         if leaf.len < LEAF {
             leaf.insert(at, first);
@@ -203,6 +216,13 @@ impl Leaf {
         let mut leaf = Box::new(Self { prefixes: [0; LEAF], refs: [Ref::NONE; LEAF], len: 0 });
         leaf.insert(0, first);
         leaf
+    }
+
+    fn prefetch(&self) {
+        let start = std::ptr::from_ref(self).cast::<u8>();
+        for line in (0..size_of::<Self>()).step_by(64) {
+            prefetch(start.wrapping_add(line));
+        }
     }
 
     const fn first(&self) -> First {

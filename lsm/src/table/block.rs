@@ -233,9 +233,14 @@ impl Block {
         }
     }
 
-    /// Asks for the head of the block, and for the first row whose tag fits.
+    /// Where its bytes begin: tags, starts and prefix of a few dozen rows lie in two lines.
+    pub fn bytes_at(&self) -> *const u8 {
+        self.piece.as_ptr()
+    }
+
+    /// Asks for the first row whose tag fits.
     #[inline]
-    pub fn prefetch(&self, hash: u64) {
+    pub fn prefetch_row(&self, hash: u64) {
         let tags = &self.piece[HEAD_BYTES..self.starts];
         if let Some(row) = tags.iter().position(|&found| found == hash as u8) {
             let start = self.start(row);

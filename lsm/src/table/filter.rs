@@ -49,6 +49,12 @@ impl Filter {
         self.piece.len()
     }
 
+    /// Asks for the line that [`Filter::may_hold`] will test.
+    #[inline]
+    pub fn prefetch(&self, hash: u64) {
+        self.piece.prefetch(line_of(hash, self.lines) * LINE_BYTES);
+    }
+
     /// Whether a key with this hash may be in the table.
     #[inline]
     pub fn may_hold(&self, hash: u64) -> bool {

@@ -9,6 +9,9 @@
 use super::block::shared;
 use crate::format::{Put, Take};
 
+/// Prefixes of a cache line.
+const SAMPLE: usize = 8;
+
 /// Where a block is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Handle {
@@ -40,12 +43,14 @@ impl IndexBuilder {
     }
 }
 
-/// An index in memory. Searches go through eight bytes of each last key, after what all keys of the table share: one
-/// small array that stays in the caches.
+/// An index in memory. Searches go through eight bytes of each last key, after what all keys of the table share: first
+/// through every [`SAMPLE`]th of them, a small array that stays in the nearest caches, then through one line of them.
 #[derive(Debug)]
 pub(crate) struct Index {
     prefix_len: usize,
     prefixes: Vec<u64>,
+    /// The last prefix of every [`SAMPLE`] of them.
+    samples: Vec<u64>,
     handles: Vec<Handle>,
     /// Last keys, one after another, and where each ends.
     keys: Vec<u8>,
@@ -64,6 +69,7 @@ impl Index {
         let mut index = Self {
             prefix_len: 0,
             prefixes: Vec::new(),
+            samples: Vec::new(),
             handles: Vec::with_capacity(count),
             keys: Vec::new(),
             ends: Vec::with_capacity(count),
@@ -85,6 +91,8 @@ impl Index {
         }
         index.prefix_len = shared(first_key, index.key(count - 1));
         index.prefixes = (0..count).map(|block| head(index.key(block), index.prefix_len)).collect();
+        let last = |chunk: &[u64]| chunk[chunk.len() - 1];
+        index.samples = index.prefixes.chunks(SAMPLE).map(last).collect();
         Some(index)
     }
 
@@ -94,7 +102,7 @@ impl Index {
 
     /// Bytes of memory held.
     pub fn memory_bytes(&self) -> usize {
-        self.keys.capacity() + self.handles.len() * size_of::<Handle>() + self.prefixes.len() * 12
+        self.keys.capacity() + self.handles.len() * size_of::<Handle>() + self.prefixes.len() * 13
     }
 
     pub fn handle(&self, block: usize) -> Handle {
@@ -111,7 +119,9 @@ impl Index {
     #[inline]
     pub fn seek(&self, key: &[u8]) -> Option<usize> {
         let wanted = head(key, self.prefix_len);
-        let mut low = self.prefixes.partition_point(|&prefix| prefix < wanted);
+        let start = self.samples.partition_point(|&prefix| prefix < wanted) * SAMPLE;
+        let line = &self.prefixes[start.min(self.len())..(start + SAMPLE).min(self.len())];
+        let mut low = start + line.iter().filter(|&&prefix| prefix < wanted).count();
         if self.prefixes.get(low).is_some_and(|&prefix| prefix == wanted) {
             let mut high = low + self.prefixes[low..].partition_point(|&prefix| prefix == wanted);
             while low < high {

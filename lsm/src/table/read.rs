@@ -14,12 +14,12 @@ use super::envelope::{self, ENVELOPE_BYTES, Kind, Place};
 use super::filter::Filter;
 use super::footer::{FOOTER_BYTES, Footer};
 use super::index::{Handle, Index};
-use crate::cache::{Cache, SlotId};
+use crate::cache::{Cache, Held};
 use crate::cell::Cell;
 use crate::error::{Flaw, ReadError};
 use crate::format::{corruption, table_path};
 use crate::ids::Timestamp;
-use crate::slab::Piece;
+use crate::slab::{Piece, prefetch};
 
 /// Bytes that a verification reads at once.
 const VERIFY_BYTES: u64 = 256 << 10;
@@ -31,19 +31,19 @@ pub(crate) struct Table {
     file: FileId,
     disk: Disk,
     cache: Cache,
-    /// Where the cache holds the meta.
-    meta: StdCell<SlotId>,
+    /// The meta, while it is cached.
+    meta: Held<Meta>,
     /// No version names the table any more: its file goes with it.
     obsolete: StdCell<bool>,
     /// A block or the footer was found damaged: compactions leave the table alone.
     damaged: StdCell<bool>,
 }
 
-/// Footer, index and filter of a table, and where the cache holds its blocks.
+/// Index and filter of a table, and those of its blocks that are cached.
 pub(crate) struct Meta {
     pub index: Index,
     filter: Filter,
-    pub slots: Vec<StdCell<SlotId>>,
+    pub blocks: Vec<Held<Block>>,
     /// Blocks of the table in the cache: while there are any, the meta stays.
     pub cached_blocks: StdCell<u32>,
 }
@@ -59,7 +59,7 @@ pub(crate) enum Look<R> {
 impl Table {
     pub fn new(info: TableInfo, file: FileId, disk: Disk, cache: Cache) -> Rc<Self> {
         let path = table_path(info.origin.tree, info.origin.number);
-        let (meta, obsolete, damaged) = (StdCell::default(), StdCell::new(false), StdCell::new(false));
+        let (meta, obsolete, damaged) = (Held::default(), StdCell::new(false), StdCell::new(false));
         Rc::new(Self { info, path, file, disk, cache, meta, obsolete, damaged })
     }
 
@@ -72,7 +72,7 @@ impl Table {
         self.damaged.get()
     }
 
-    pub const fn meta_slot(&self) -> &StdCell<SlotId> {
+    pub const fn held_meta(&self) -> &Held<Meta> {
         &self.meta
     }
 
@@ -85,13 +85,14 @@ impl Table {
         at: Timestamp,
         with: impl FnOnce(Timestamp, Cell<'_>) -> R,
     ) -> Look<R> {
-        let Some(meta) = self.cache.meta(self.meta.get()) else { return Look::Wait };
+        let Some(meta) = self.meta.used() else { return Look::Wait };
         if !meta.filter.may_hold(hash) {
             return Look::Absent;
         }
         let Some(first) = meta.index.seek(key) else { return Look::Absent };
         for number in first..meta.index.len() {
-            let Some(block) = self.cache.block(meta.slots[number].get()) else { return Look::Wait };
+            let Some(block) = meta.blocks[number].used() else { return Look::Wait };
+            self.cache.hit();
             match block.find(key, hash, at) {
                 Found::Row(row) => {
                     let row = block.row(row);
@@ -104,16 +105,44 @@ impl Table {
         Look::Absent
     }
 
-    /// Asks for the block in which [`Table::look`] will search, if it is cached; answers whether it may hold the key.
+    /// Asks for the line of the filter that [`Table::look`] will test.
     #[inline]
-    pub fn prefetch(&self, key: &[u8], hash: u64) -> bool {
-        let Some(meta) = self.cache.meta(self.meta.get()) else { return false };
-        if !meta.filter.may_hold(hash) {
-            return false;
+    pub fn prefetch_filter(&self, hash: u64) {
+        if let Some(meta) = self.meta.peek() {
+            meta.filter.prefetch(hash);
         }
-        let Some(number) = meta.index.seek(key) else { return false };
-        self.cache.prefetch(meta.slots[number].get(), hash);
-        true
+    }
+
+    /// The block in which [`Table::look`] will search, if it may find something; its place is asked for.
+    #[inline]
+    pub fn prefetch_place(&self, key: &[u8], hash: u64) -> Option<usize> {
+        let meta = self.meta.peek()?;
+        if !meta.filter.may_hold(hash) {
+            return None;
+        }
+        let number = meta.index.seek(key)?;
+        prefetch(std::ptr::from_ref(&meta.blocks[number]).cast());
+        Some(number)
+    }
+
+    /// Asks for the tags of a block, if it is cached.
+    #[inline]
+    pub fn prefetch_block(&self, number: usize) {
+        if let Some(meta) = self.meta.peek()
+            && let Some(block) = meta.blocks.get(number)
+        {
+            block.prefetch();
+        }
+    }
+
+    /// Asks for the row of a block that `hash` points to, if it is cached.
+    #[inline]
+    pub fn prefetch_row(&self, number: usize, hash: u64) {
+        if let Some(meta) = self.meta.peek()
+            && let Some(block) = meta.blocks.get(number).and_then(Held::peek)
+        {
+            block.prefetch_row(hash);
+        }
     }
 
     /// As [`Table::look`], reading what the cache does not hold.
@@ -145,8 +174,8 @@ impl Table {
 
     /// Footer, index and filter.
     pub async fn meta(self: &Rc<Self>) -> Result<Rc<Meta>, ReadError> {
-        if let Some(meta) = self.cache.meta(self.meta.get()) {
-            return Ok(meta);
+        if let Some(meta) = self.meta.used() {
+            return Ok(meta.clone());
         }
         let meta = Rc::new(self.noting_damage(self.load_meta().await)?);
         Ok(self.cache.insert_meta(self, meta))
@@ -154,7 +183,7 @@ impl Table {
 
     /// The meta, without a place in the cache: for scans that must not push out what is hot.
     pub async fn meta_uncached(&self) -> Result<Rc<Meta>, ReadError> {
-        match self.cache.meta(self.meta.get()) {
+        match self.meta.used().map(|meta| meta.clone()) {
             Some(meta) => Ok(meta),
             None => self.noting_damage(self.load_meta().await).map(Rc::new),
         }
@@ -162,8 +191,9 @@ impl Table {
 
     /// A data block.
     pub async fn block(self: &Rc<Self>, meta: &Rc<Meta>, number: usize) -> Result<Rc<Block>, ReadError> {
-        if let Some(block) = self.cache.block(meta.slots[number].get()) {
-            return Ok(block);
+        if let Some(block) = meta.blocks[number].used() {
+            self.cache.hit();
+            return Ok(block.clone());
         }
         let handle = meta.index.handle(number);
         let bytes = self.read(handle.offset, handle.bytes.into()).await?;
@@ -217,8 +247,8 @@ impl Table {
         let filter = Filter::parse(piece, len).ok_or_else(|| layout(filter))?;
         let (piece, len) = self.open_envelope(index_bytes, index.offset, Kind::Index)?;
         let index = Index::parse(&piece[..len], data_bytes).ok_or_else(|| layout(index))?;
-        let slots = vec![StdCell::default(); index.len()];
-        Ok(Meta { index, filter, slots, cached_blocks: StdCell::new(0) })
+        let blocks = std::iter::repeat_with(Held::default).take(index.len()).collect();
+        Ok(Meta { index, filter, blocks, cached_blocks: StdCell::new(0) })
     }
 
     fn open_envelope(&self, bytes: &[u8], offset: u64, kind: Kind) -> Result<(Piece, usize), ReadError> {
@@ -267,7 +297,7 @@ impl std::ops::Deref for Bytes {
 impl Meta {
     /// Bytes of memory held.
     pub fn memory_bytes(&self) -> usize {
-        self.index.memory_bytes() + self.filter.memory_bytes() + self.slots.len() * size_of::<SlotId>()
+        self.index.memory_bytes() + self.filter.memory_bytes() + self.blocks.len() * size_of::<Held<Block>>()
     }
 
     /// The bytes of the envelope of a block.

@@ -25,7 +25,7 @@ use crate::manifest::{LEVELS, Manifest, State};
 use crate::memtable::Memtable;
 use crate::metrics::{TreeMetrics, Work};
 use crate::table::Look;
-use crate::version::Version;
+use crate::version::{TablePlace, Version};
 
 /// The versioned rows of one group, with one writer. Clones share it; it stays on its thread.
 ///
@@ -73,6 +73,24 @@ pub enum Get<R> {
     Absent,
     /// Tables must be read: await [`Tree::read`].
     OnDisk(Probe),
+}
+
+/// How far [`Tree::prefetch_next`] has come with a key.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Hint(Step);
+
+/// What is asked for next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Step {
+    #[default]
+    Active,
+    Sealed,
+    Filter,
+    /// A block of one of the tables that may hold the key.
+    Block(TablePlace, usize),
+    /// A row of it.
+    Row(TablePlace, usize),
+    Done,
 }
 
 /// A point read that needs the disk, pinned to the tables that the tree had when it began.
@@ -142,23 +160,73 @@ impl Tree {
     /// Asks for the memory that [`Tree::get`] will look at: the second step, after the first of the whole batch.
     #[inline]
     pub fn prefetch_entry(&self, hash: u64) {
-        self.shared.memtables.borrow().active.prefetch_entry(hash);
+        let _known = self.shared.memtables.borrow().active.prefetch_entry(hash);
     }
 
-    /// Asks for the cached block that [`Tree::get`] will look at, when no memtable knows the hash: a third step, worth
-    /// its price once most rows lie in tables.
+    /// Asks for the memory that [`Tree::put`] will look at: the second step of a batch of writes.
     #[inline]
-    pub fn prefetch_block(&self, key: &[u8], hash: u64) {
-        let memtables = self.shared.memtables.borrow();
-        if memtables.active.may_hold(hash) || memtables.sealed.iter().any(|(sealed, _)| sealed.may_hold(hash))
-        {
-            return;
-        }
-        for table in self.shared.version.borrow().candidates(key, Timestamp::MAX) {
-            if table.prefetch(key, hash) {
-                return;
+    pub fn prefetch_put(&self, key: &[u8], hash: u64) {
+        self.shared.memtables.borrow().active.prefetch_put(key, hash);
+    }
+
+    /// Asks for what [`Tree::get`] will look at next: the entry of a memtable, else filter, place, block and row of a table,
+    /// one a call. Answers whether there is more to ask for; call it for a whole batch before the next round, after
+    /// [`Tree::prefetch_slot`]. Should the tree change between two rounds, a hint is of no use, and does no harm.
+    #[inline]
+    pub fn prefetch_next(&self, key: &[u8], hash: u64, hint: &mut Hint) -> bool {
+        hint.0 = match hint.0 {
+            Step::Active => self.prefetch_active(key, hash),
+            Step::Sealed => self.prefetch_sealed(key, hash),
+            Step::Filter => {
+                let version = self.shared.version.borrow();
+                let mut places = version.places(key).filter_map(|place| {
+                    Some(Step::Block(place, version.table_at(place)?.prefetch_place(key, hash)?))
+                });
+                places.next().unwrap_or(Step::Done)
             }
+            Step::Block(place, number) => {
+                if let Some(table) = self.shared.version.borrow().table_at(place) {
+                    table.prefetch_block(number);
+                }
+                Step::Row(place, number)
+            }
+            Step::Row(place, number) => {
+                if let Some(table) = self.shared.version.borrow().table_at(place) {
+                    table.prefetch_row(number, hash);
+                }
+                Step::Done
+            }
+            Step::Done => Step::Done,
+        };
+        hint.0 != Step::Done
+    }
+
+    #[inline]
+    fn prefetch_active(&self, key: &[u8], hash: u64) -> Step {
+        let memtables = self.shared.memtables.borrow();
+        if memtables.active.prefetch_entry(hash) {
+            return Step::Done;
         }
+        if memtables.sealed.is_empty() {
+            return self.prefetch_filters(key, hash);
+        }
+        memtables.sealed.iter().for_each(|(sealed, _)| sealed.prefetch_slot(hash));
+        Step::Sealed
+    }
+
+    fn prefetch_sealed(&self, key: &[u8], hash: u64) -> Step {
+        let memtables = self.shared.memtables.borrow();
+        if memtables.sealed.iter().any(|(sealed, _)| sealed.prefetch_entry(hash)) {
+            return Step::Done;
+        }
+        self.prefetch_filters(key, hash)
+    }
+
+    #[inline]
+    fn prefetch_filters(&self, key: &[u8], hash: u64) -> Step {
+        let version = self.shared.version.borrow();
+        version.candidates(key, Timestamp::MAX).for_each(|table| table.prefetch_filter(hash));
+        Step::Filter
     }
 
     /// Gives `with` the newest version at or before `at`, if memory holds the answer. Allocates nothing unless the

@@ -387,7 +387,7 @@ impl Apply {
         }
         for opened in window.iter().flatten() {
             if let Some(place) = &opened.place {
-                self.tree.prefetch_entry(place.hash);
+                self.tree.prefetch_put(&place.row, place.hash);
             }
         }
         Ok(opened)

@@ -10,7 +10,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use pinion_lsm::{Get, Probe, Tree};
+use pinion_lsm::{Get, Hint, Probe, Tree};
 use pinion_wal::task::Spawner;
 
 pub use glob::glob_matches;
@@ -21,10 +21,12 @@ use crate::reply::OwnedReply;
 use crate::row::{Row, RowError};
 use crate::{Key, List, Read, Replies, Reply, ReplyError, ReplyTo, Timestamp, ValueType};
 
-/// A read whose key is encoded and whose memory is asked for. Prepare all reads of a turn, touch all, then answer all.
+/// A read whose key is encoded and whose memory is asked for. Prepare all reads of a turn, touch all until
+/// none wants more, then answer all.
 pub struct Prepared<'a> {
     read: Read<'a>,
     place: Option<Place>,
+    hint: Hint,
 }
 
 impl<'a> Prepared<'a> {
@@ -77,15 +79,14 @@ impl Apply {
         if let Some(place) = &place {
             self.tree().prefetch_slot(place.hash);
         }
-        Prepared { read, place }
+        Prepared { read, place, hint: Hint::default() }
     }
 
-    /// Asks for the second memory that a read will look at.
+    /// Asks for the next memory that a read will look at; answers whether it will look at more.
     #[inline]
-    pub fn touch(&self, prepared: &Prepared<'_>) {
-        if let Some(place) = &prepared.place {
-            self.tree().prefetch_entry(place.hash);
-        }
+    pub fn touch(&self, prepared: &mut Prepared<'_>) -> bool {
+        let Some(place) = &prepared.place else { return false };
+        self.tree().prefetch_next(&place.row, place.hash, &mut prepared.hint)
     }
 
     /// Answers a read at `at`, judging expiry by `time_ms`; or gives it back as a future when the disk must be asked.

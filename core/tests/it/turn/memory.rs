@@ -172,8 +172,9 @@ impl Owner for MemoryGroups {
         self.groups.contains_key(&group).then_some(read)
     }
 
-    fn touch(&self, group: GroupId, _read: &Read<'_>) {
+    fn touch(&self, group: GroupId, _read: &mut Read<'_>) -> bool {
         assert!(self.groups.contains_key(&group));
+        false
     }
 
     fn read(

@@ -171,8 +171,8 @@ impl Replica {
             assert_eq!(at, to);
             parts.push(OwnedReply::from(reply));
         };
-        let prepared = self.apply.prepare(*read);
-        self.apply.touch(&prepared);
+        let mut prepared = self.apply.prepare(*read);
+        while self.apply.touch(&mut prepared) {}
         if let Some(pending) = self.apply.read(&prepared, Timestamp(at), time_ms, to, &mut out) {
             let join = self.tasks.spawner().spawn_join(Class::Client, pending);
             return loop {
