@@ -38,6 +38,11 @@ pub const DATA_GROUPS_MAX: u32 = 1024;
 const _: () = assert!(DATA_GROUPS_MAX <= crate::SLOT_COUNT as u32);
 /// Commands of a group that may be in flight between admission and publication.
 pub const APPLY_STEPS_MAX: usize = 1024;
+/// Bytes of rows read from the disk that the commands in flight of a group hold: beyond, no more are admitted. What is
+/// still being read counts as much as the largest of the last rows, and as [`APPLY_ROW_BYTES`] at first.
+pub const APPLY_FETCHED_BYTES_MAX: usize = 16 << 20;
+/// Bytes of a row before any was read.
+pub const APPLY_ROW_BYTES: usize = 1 << 20;
 /// Commands whose memory is asked for before the first of them is touched.
 pub const PREFETCH_COMMANDS: usize = 16;
 

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use pinion_lsm::{Probe, ReadError, Tree};
+use pinion_lsm::{OwnedCell, Probe, ReadError, Tree};
 use pinion_wal::planted;
 use pinion_wal::task::{Class, Join, Spawner};
 
@@ -14,6 +14,7 @@ use super::halt::{Halt, HaltCause};
 use super::perform::{Fetched, Ground, Performed, Place};
 use crate::execute::Footprint;
 use crate::key::REDIS_KEYSPACE;
+use crate::limits::{APPLY_FETCHED_BYTES_MAX, APPLY_ROW_BYTES, APPLY_STEPS_MAX};
 use crate::reply::OwnedReply;
 use crate::{BatchError, Command, Control, Key, Kind, LogIndex, Reply, ReplyError, Term};
 
@@ -100,14 +101,49 @@ pub(super) struct Line {
     steps: VecDeque<Step>,
     lanes: Lanes,
     spawner: Spawner,
+    shared: Rc<Shared>,
+}
+
+/// What fetches tell the line.
+struct Shared {
     /// Whether something may be executed that could not be when the line was last walked: set by every step that is
     /// admitted and by every fetch that ends.
-    stirred: Rc<Cell<bool>>,
+    stirred: Cell<bool>,
+    /// Rows that are being read.
+    fetching: Cell<usize>,
+    /// Bytes of the rows that were read and not used yet.
+    fetched_bytes: Cell<usize>,
+    /// What a row that is being read is taken for.
+    row_bytes: Cell<usize>,
+}
+
+impl Shared {
+    fn fetched(&self, row: &Fetched) {
+        let bytes = bytes_of(row);
+        self.stirred.set(true);
+        self.fetching.set(self.fetching.get() - 1);
+        self.fetched_bytes.set(self.fetched_bytes.get() + bytes);
+        // The largest, fading.
+        self.row_bytes.set(bytes.max(self.row_bytes.get() / 8 * 7));
+    }
+}
+
+fn bytes_of(row: &Fetched) -> usize {
+    match row {
+        Some((_, OwnedCell::Inline(bytes))) => bytes.len(),
+        Some((_, OwnedCell::Tombstone)) | None => 0,
+    }
 }
 
 impl Line {
     pub fn new(lanes: Lanes, spawner: Spawner) -> Self {
-        Self { metrics: Metrics::default(), steps: VecDeque::new(), lanes, spawner, stirred: Rc::default() }
+        let shared = Shared {
+            stirred: Cell::new(false),
+            fetching: Cell::new(0),
+            fetched_bytes: Cell::new(0),
+            row_bytes: Cell::new(APPLY_ROW_BYTES),
+        };
+        Self { metrics: Metrics::default(), steps: VecDeque::new(), lanes, spawner, shared: Rc::new(shared) }
     }
 
     pub const fn spawner(&self) -> &Spawner {
@@ -116,6 +152,19 @@ impl Line {
 
     pub fn len(&self) -> usize {
         self.steps.len()
+    }
+
+    /// Bytes of rows that were read for commands in line.
+    pub fn fetched_bytes(&self) -> usize {
+        self.shared.fetched_bytes.get()
+    }
+
+    /// Whether one more command may be admitted: one always may.
+    pub fn has_room(&self) -> bool {
+        let expected = self.shared.fetching.get().saturating_mul(self.shared.row_bytes.get());
+        self.is_empty()
+            || self.len() < APPLY_STEPS_MAX
+                && self.fetched_bytes().saturating_add(expected) < APPLY_FETCHED_BYTES_MAX
     }
 
     pub fn is_empty(&self) -> bool {
@@ -147,9 +196,9 @@ impl Line {
         };
         let fetches: Vec<_> = probes
             .into_iter()
-            .map(|(key, probe)| (key, fetch(&self.spawner, &self.stirred, ground.tree, probe)))
+            .map(|(key, probe)| (key, fetch(&self.spawner, &self.shared, ground.tree, probe)))
             .collect();
-        self.stirred.set(true);
+        self.shared.stirred.set(true);
         self.metrics.queued += 1;
         self.metrics.fetched += fetches.len() as u64;
         let waiting = Waiting { data: data.clone(), item, lanes, fetches, fetched: Vec::new() };
@@ -159,7 +208,7 @@ impl Line {
 
     /// Executes what can be executed.
     pub fn progress(&mut self, ground: &mut Ground<'_>) -> Result<(), Halt> {
-        if !self.stirred.replace(false) {
+        if !self.shared.stirred.replace(false) {
             return Ok(());
         }
         let (mut held, all) = (0, self.lanes.all());
@@ -176,13 +225,15 @@ impl Line {
                 let mut reply = None;
                 match waiting.perform(ground, |given| reply = Some(OwnedReply::from(given))).map_err(halt)? {
                     Performed::Done => {
+                        let used: usize = waiting.fetched.iter().map(|(_, row)| bytes_of(row)).sum();
+                        self.shared.fetched_bytes.set(self.shared.fetched_bytes.get() - used);
                         let reply = reply.expect("a performed command has answered");
                         *work = Work::Done(waiting.item.clone(), reply);
                         self.metrics.overtook += u64::from(held != 0);
                     }
                     Performed::Needs(key, probe) => {
                         held |= waiting.lanes;
-                        waiting.fetches.push((key, fetch(&self.spawner, &self.stirred, ground.tree, probe)));
+                        waiting.fetches.push((key, fetch(&self.spawner, &self.shared, ground.tree, probe)));
                         self.metrics.fetched += 1;
                     }
                 }
@@ -211,11 +262,12 @@ impl Line {
 /// A row that is being read from the disk.
 type Fetch = Join<Result<Fetched, ReadError>>;
 
-fn fetch(spawner: &Spawner, stirred: &Rc<Cell<bool>>, tree: &Tree, probe: Probe) -> Fetch {
-    let (tree, stirred) = (tree.clone(), stirred.clone());
+fn fetch(spawner: &Spawner, shared: &Rc<Shared>, tree: &Tree, probe: Probe) -> Fetch {
+    let (tree, shared) = (tree.clone(), shared.clone());
+    shared.fetching.set(shared.fetching.get() + 1);
     spawner.spawn_join(Class::Apply, async move {
         let row = tree.read(probe).await;
-        stirred.set(true);
+        shared.fetched(row.as_ref().unwrap_or(&None));
         row
     })
 }

@@ -32,7 +32,7 @@ use in_flight::InFlight;
 pub use line::{Lanes, Metrics};
 pub use state::{Owned, State, StateError};
 
-use crate::limits::{APPLY_STEPS_MAX, PREFETCH_COMMANDS};
+use crate::limits::PREFETCH_COMMANDS;
 use crate::{BatchError, Command, Digest, Kind, LogIndex, Replies, Term, Timestamp};
 use decode::{Item, Reading};
 use line::{Line, Published, malformed, perform, place_of};
@@ -254,7 +254,7 @@ impl Apply {
             self.progress(out)?;
             self.seal_if_asked();
             let mut admitted = 0;
-            while admitted < left && self.line.len() < APPLY_STEPS_MAX {
+            while admitted < left && self.line.has_room() {
                 match self.admit(left - admitted, out)? {
                     0 => break,
                     more => admitted += more,
@@ -426,7 +426,7 @@ impl Apply {
     /// Puts commands of an entry in line, as many as it takes.
     fn queued(&mut self, reading: &mut Reading, left: usize) -> Result<usize, HaltCause> {
         let mut done = 0;
-        while done < left && self.line.len() < APPLY_STEPS_MAX {
+        while done < left && self.line.has_room() {
             let Some(item) = reading.next(&mut self.state)? else { break };
             let ground = Ground { tree: &self.tree, state: &mut self.state, cell: &mut self.cell };
             self.line.admit(&ground, reading.index, &reading.data, item)?;

@@ -208,6 +208,31 @@ fn a_late_batch_is_answered_and_not_executed() {
     assert_eq!(replica.read_at(&get(b"k"), 500, 1000), NIL);
 }
 
+/// O1: rows that are read for commands in flight are bounded in bytes, not in number alone.
+#[test]
+fn rows_fetched_ahead_are_bounded_in_bytes() {
+    let mut replica = Replica::open(8);
+    let names: Vec<_> = (0..100).map(|number: u8| [number]).collect();
+    let value = vec![7; 1 << 20];
+    let commands: Vec<_> = names.iter().map(|name| set(name, &value)).collect();
+    for (number, commands) in commands.chunks(25).enumerate() {
+        replica.execute(100 * (number as u64 + 1), 0, commands);
+    }
+    replica.apply.request_seal();
+    while replica.run_once().expect("nothing is executed") || replica.step_disk() {}
+    let append = |name| Command::Append { key: Key::new(name), value: b"x" };
+    let commands: Vec<_> = names.iter().map(|name| append(name)).collect();
+    replica.apply.submit(entry(replica.next_index().0, 1_000, 0, &commands)).expect("it is the next");
+    let mut most = 0;
+    while replica.run_once().expect("it can be executed") || replica.step_disk() || !replica.apply.is_idle() {
+        most = most.max(replica.apply.line.fetched_bytes());
+    }
+    assert_eq!(replica.take_replies().len(), 100);
+    assert_eq!(replica.apply.metrics().fetched, 100);
+    assert_eq!(replica.apply.line.fetched_bytes(), 0, "all were used");
+    assert!((1 << 20..=17 << 20).contains(&most), "{most} bytes were held");
+}
+
 /// A value larger than a chunk of the memtable, and what is written after it.
 #[test]
 fn a_large_value_disturbs_no_other() {
