@@ -9,7 +9,7 @@ use crate::disk::twin::{self, TwinError};
 use crate::disk::{Disk, DiskError};
 
 use super::error::{Damage, OpenError};
-use super::format::{u32_at, u64_at};
+use super::format::{BlockHeader, u32_at, u64_at};
 use super::group::LossMark;
 use super::ids::{BlockNumber, Epoch, Incarnation};
 use super::wal::Wal;
@@ -32,8 +32,8 @@ pub(super) struct Life {
 pub(super) struct Head {
     /// By incarnation; the last one is open.
     pub lives: Vec<Life>,
-    /// No segment with a lower epoch was needed at the last open. A block that told so may have been cut since, and the
-    /// files of such segments are used again.
+    /// No segment with a lower epoch was needed when this was written. A block that told so may have been cut since, and
+    /// the files of such segments are used again.
     pub oldest: Epoch,
     /// Every block below was durable: if no segment holds them, they are lost.
     pub stable: BlockNumber,
@@ -52,6 +52,11 @@ impl Head {
         self.lives
             .iter()
             .any(|life| life.incarnation == incarnation && life.start <= number && number < life.end)
+    }
+
+    /// Whether what a block holds may be needed.
+    pub fn needs(&self, block: &BlockHeader) -> bool {
+        block.epoch >= self.oldest && self.counts(block.incarnation, block.number)
     }
 
     /// The head after an open that cut at `end` and needs no segment below `oldest` and no block below
@@ -171,7 +176,7 @@ impl Wal {
         if !begun && accepted.is_none() {
             return None;
         }
-        let mut head = Head { stable: self.stable_block, ..self.head.clone() };
+        let mut head = Head { stable: self.stable_block, oldest: self.oldest, ..self.head.clone() };
         if let Some((base, _)) = accepted {
             head.accepted = base;
             head.damage = None;

@@ -63,7 +63,7 @@ impl Wal {
                 return Err(OpenError::Head(Damage { file, offset: 0, expected: 1, found: 0 }));
             }
         };
-        let files = read::read_segments(disk, &dir, &numbers).await?;
+        let files = read::read_segments(disk, &dir, &head, &numbers).await?;
         let chain = scan::chain(log, &head, &files);
         let outcome = replay(&dir, &head, &chain, &files)?;
         let mut damages = outcome.damages;

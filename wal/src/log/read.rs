@@ -1,17 +1,19 @@
 //! Reading segment files: large reads, several in flight, and every block judged when it arrives.
 //!
 //! Of the blocks only their verdicts and the records of valid ones are kept, packed in the buffer that they were read
-//! into; entries are slices of it. So memory holds, at the height of an open, at most the bytes of the segment files that
-//! hold records, `retained_bytes_max` and a few segments more; after it only the reads (of 1 MiB each) of which some
-//! entry is still kept.
+//! into; entries are slices of it. So memory holds, at the height of an open, the bytes of the segments that were needed when
+//! `HEAD` was written last (`retained_bytes_max` and a few segments more); after it only the reads (of 1 MiB each) of
+//! which some entry is still kept.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 
 use crate::disk::{Access, AlignedBuf, BLOCK_BYTES, Disk, DiskError, DiskOp, Done, FileId, OpFuture};
+use crate::planted;
 
 use super::format::{self, BLOCK_PAYLOAD_BYTES, Block, BlockHeader};
+use super::head::Head;
 use super::wal::SegmentFile;
 
 const READ_BYTES: usize = 1 << 20;
@@ -26,7 +28,7 @@ const UNREADABLE_MAX: usize = 16;
 pub(super) struct Scanned {
     pub file: SegmentFile,
     pub blocks: Vec<Block>,
-    /// The records of [`READ_BLOCKS`] blocks each; empty if none of them is valid.
+    /// The records of [`READ_BLOCKS`] blocks each; empty if none of them is needed.
     pieces: Vec<Bytes>,
 }
 
@@ -59,8 +61,14 @@ impl Scanned {
         Bytes::from(joined)
     }
 
-    /// Judges the blocks of a read and keeps what they hold. Answers the buffer if it holds nothing.
-    fn take(&mut self, mut buf: AlignedBuf, len: usize, unreadable: &[usize]) -> Option<AlignedBuf> {
+    /// Judges the blocks of a read and keeps what they hold, if any of it is needed. Answers the buffer if not.
+    fn take(
+        &mut self,
+        mut buf: AlignedBuf,
+        len: usize,
+        unreadable: &[usize],
+        needs: impl Fn(&BlockHeader) -> bool,
+    ) -> Option<AlignedBuf> {
         let mut holds = false;
         for block in 0..len / BLOCK_BYTES {
             let at = block * BLOCK_BYTES;
@@ -69,13 +77,13 @@ impl Scanned {
             } else {
                 format::inspect(buf[at..].first_chunk().expect("a whole block"))
             };
-            if matches!(found, Block::Valid(_)) {
+            if valid(&found).is_some_and(&needs) {
                 holds = true;
                 format::pack_payload(&mut buf, at, block * BLOCK_PAYLOAD_BYTES);
             }
             self.blocks.push(found);
         }
-        // What holds no records is not kept: segments that wait for their use are the most of it.
+        // What is not needed is not kept: segments that wait for their use are the most of it.
         if holds {
             self.pieces.push(Bytes::from_owner(buf).slice(..len / BLOCK_BYTES * BLOCK_PAYLOAD_BYTES));
             return None;
@@ -92,10 +100,11 @@ pub(super) fn valid(block: &Block) -> Option<&BlockHeader> {
     }
 }
 
-/// Reads whole segment files.
+/// Reads whole segment files, and keeps what `head` may need of them.
 pub(super) async fn read_segments(
     disk: &Disk,
     dir: &str,
+    head: &Head,
     numbers: &[u32],
 ) -> Result<Vec<Scanned>, DiskError> {
     let mut files = Vec::with_capacity(numbers.len());
@@ -103,14 +112,15 @@ pub(super) async fn read_segments(
         let (file, bytes) = disk.open(&SegmentFile::path(dir, number), Access::ReadWrite).await?;
         files.push(Scanned::new(SegmentFile { file, number, blocks: bytes / BLOCK_BYTES as u64 }));
     }
-    Reader::new(disk, READS_IN_FLIGHT).read(&mut files).await?;
+    let all = planted::is("checksum-without-position");
+    Reader::new(disk, READS_IN_FLIGHT).read(&mut files, |block| all || head.needs(block)).await?;
     Ok(files)
 }
 
 /// Reads one segment that is in use.
 pub(super) async fn read_segment(disk: &Disk, file: SegmentFile) -> Result<Scanned, DiskError> {
     let mut files = [Scanned::new(file)];
-    Reader::new(disk, 2).read(&mut files).await?;
+    Reader::new(disk, 2).read(&mut files, |_| true).await?;
     let [file] = files;
     Ok(file)
 }
@@ -137,7 +147,11 @@ impl<'a> Reader<'a> {
         Self { disk, in_flight_max, in_flight: VecDeque::new(), spare: Vec::new() }
     }
 
-    async fn read(mut self, files: &mut [Scanned]) -> Result<(), DiskError> {
+    async fn read(
+        mut self,
+        files: &mut [Scanned],
+        needs: impl Fn(&BlockHeader) -> bool,
+    ) -> Result<(), DiskError> {
         for index in 0..files.len() {
             let SegmentFile { file, blocks, .. } = files[index].file;
             let bytes = blocks * BLOCK_BYTES as u64;
@@ -148,17 +162,21 @@ impl<'a> Reader<'a> {
                 let done = self.disk.start(DiskOp::Read { file, offset, buf, len });
                 self.in_flight.push_back(Read { index, file, offset, len, done });
                 if self.in_flight.len() >= self.in_flight_max {
-                    self.take(files).await?;
+                    self.take(files, &needs).await?;
                 }
             }
         }
         while !self.in_flight.is_empty() {
-            self.take(files).await?;
+            self.take(files, &needs).await?;
         }
         Ok(())
     }
 
-    async fn take(&mut self, files: &mut [Scanned]) -> Result<(), DiskError> {
+    async fn take(
+        &mut self,
+        files: &mut [Scanned],
+        needs: impl Fn(&BlockHeader) -> bool,
+    ) -> Result<(), DiskError> {
         let Some(Read { index, file, offset, len, done }) = self.in_flight.pop_front() else { return Ok(()) };
         let (buf, unreadable) = match done.await {
             Ok(Done::Buffer(buf)) => (buf, Vec::new()),
@@ -166,7 +184,7 @@ impl<'a> Reader<'a> {
             Err(error) if error.cause.is_unreadable() => self.read_again(file, offset, len).await?,
             Err(error) => return Err(error),
         };
-        self.spare.extend(files[index].take(buf, len, &unreadable));
+        self.spare.extend(files[index].take(buf, len, &unreadable, needs));
         Ok(())
     }
 
