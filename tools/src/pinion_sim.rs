@@ -6,6 +6,9 @@ use clap::{Parser, Subcommand};
 use pinion_tools::crash_points;
 use pinion_tools::sim::{self, RealNode, Report};
 
+/// From so many seeds on, every kind of fault must have happened: a campaign without one proves nothing about it.
+const SEEDS_OF_EVERY_KIND: u64 = 500;
+
 #[derive(Parser)]
 #[command(version, about = "Simulates nodes on virtual time, with faults; one seed decides everything")]
 struct Arguments {
@@ -67,6 +70,10 @@ fn run_seeds(options: &Seeds) -> Result<String, String> {
             println!("seed={seed} {report}");
         }
         total.add(&report);
+    }
+    let missing = total.done.missing();
+    if options.seeds >= SEEDS_OF_EVERY_KIND && !missing.is_empty() {
+        return Err(format!("in {total} these never happened: {}", missing.join(" ")));
     }
     Ok(format!("first_seed={} {total}", options.first_seed))
 }

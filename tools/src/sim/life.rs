@@ -5,9 +5,10 @@ use pinion_core::host::Machine;
 use pinion_core::host::sim::{ClientId, SimHost};
 use pinion_wal::disk::sim::SimDisk;
 
-use super::Plan;
+use super::disturb::{Schedule, WallClock};
 use super::linear::{self, Act, Operation};
 use super::session::{Histories, Moment, SHARED_KEYS, Session, command, number_of};
+use super::{Counts, Plan};
 use crate::client::Value;
 
 /// A node that has not answered after this much virtual time has failed, in milliseconds.
@@ -32,6 +33,10 @@ pub struct Ended {
     pub ending: Ending,
     pub disk: SimDisk,
     pub event_hash: u64,
+    /// The wall clock as the next life finds it.
+    pub clock: WallClock,
+    /// What was done to the node.
+    pub counts: Counts,
 }
 
 /// A running node with its clients.
@@ -39,12 +44,14 @@ pub struct Life<'a, M> {
     plan: &'a Plan,
     host: SimHost<M>,
     cores: usize,
+    clock: WallClock,
+    counts: Counts,
 }
 
 impl<'a, M: Machine> Life<'a, M> {
-    pub fn new(plan: &'a Plan, host: SimHost<M>) -> Self {
+    pub fn new(plan: &'a Plan, host: SimHost<M>, clock: WallClock) -> Self {
         let cores = host.machines().count();
-        Self { plan, host, cores }
+        Self { plan, host, cores, clock, counts: Counts::default() }
     }
 
     /// Checks, loads, and ends the node. The last life is checked once more and stopped.
@@ -58,7 +65,7 @@ impl<'a, M: Machine> Life<'a, M> {
         if !self.check(sessions, histories)? {
             return self.end(Ending::Poisoned);
         }
-        let ending = self.load(sessions, histories, rng)?;
+        let ending = self.load(sessions, histories, rng, last)?;
         if !last || ending == Ending::Poisoned {
             return self.end(ending);
         }
@@ -78,12 +85,12 @@ impl<'a, M: Machine> Life<'a, M> {
     fn end(self, ending: Ending) -> Result<Ended, String> {
         let event_hash = self.host.event_hash();
         let disk = self.host.crash().ok_or("the node has no disk")?;
-        Ok(Ended { ending, disk, event_hash })
+        Ok(Ended { ending, disk, event_hash, clock: self.clock, counts: self.counts })
     }
 
     fn moment(&self) -> Moment {
         let now = self.host.now();
-        Moment { nanos: now.mono.0, wall_ms: now.wall_ms }
+        self.clock.moment(now.mono.0, now.wall_ms)
     }
 
     /// Sends commands and waits for all replies; `None` when the node ended itself.
@@ -113,7 +120,7 @@ impl<'a, M: Machine> Life<'a, M> {
         request: &[u8],
         replies: usize,
     ) -> Result<Option<Vec<Value>>, String> {
-        let faulty = self.plan.faults.read_error_ppm + self.plan.faults.short_ppm > 0;
+        let faulty = self.plan.reads_may_fail();
         for _ in 0..READS_MAX {
             let answered = self.ask(line, request, replies)?;
             let failed = answered.iter().flatten().find(|reply| matches!(reply, Value::Error(_)));
@@ -158,14 +165,17 @@ impl<'a, M: Machine> Life<'a, M> {
         sessions: &mut [Session],
         histories: &mut Histories,
         rng: &mut fastrand::Rng,
+        last: bool,
     ) -> Result<Ending, String> {
         let cores = self.cores;
         let mut lines: Vec<Line> =
             sessions.iter().map(|_| Line::open(&mut self.host, rng.usize(..cores))).collect();
         let mut left = vec![self.plan.commands; sessions.len()];
         let total = u64::from(self.plan.commands) * sessions.len() as u64;
-        // Some lives are cut off early, some only when all is done.
-        let crash_at = rng.u64(0..=total + total / 3);
+        // Some lives are cut off early, some only when all is done, as the last is.
+        let crash_at = if last { u64::MAX } else { rng.u64(0..=total + total / 3) };
+        let disturbances = if last { Default::default() } else { self.plan.disturbances };
+        let mut schedule = Schedule::draw(&disturbances, total, rng);
         let mut silent_since = self.host.now().mono.0;
         loop {
             let mut judged = 0;
@@ -196,13 +206,60 @@ impl<'a, M: Machine> Life<'a, M> {
                 return Ok(Ending::Poisoned);
             }
             let all_answered = sent == total && waiting == 0;
-            if all_answered || sent - (waiting as u64).min(sent) >= crash_at {
+            let answered = sent - (waiting as u64).min(sent);
+            if all_answered && schedule.was_full {
+                schedule.empty(&mut self.host);
+                return self.recover_from_full();
+            }
+            if all_answered || answered >= crash_at {
                 return Ok(Ending::Crashed);
             }
+            schedule.turn(answered, &mut self.host, &mut self.clock, rng, &mut self.counts);
             if now - silent_since > ANSWER_MS_MAX * 1_000_000 || !self.host.step() {
                 return Err(format!("{waiting} commands were not answered within {ANSWER_MS_MAX} ms"));
             }
         }
+    }
+}
+
+impl<M: Machine> Life<'_, M> {
+    /// D6: with room on the disk again, writes are taken within a bound, without a restart.
+    fn recover_from_full(&mut self) -> Result<Ending, String> {
+        let mut line = Line::open(&mut self.host, 0);
+        let mut request = Vec::new();
+        command(&mut request, &[b"SET", b"probe", b"room"]);
+        let end = self.host.now().mono.plus_millis(ANSWER_MS_MAX);
+        loop {
+            let Some(replies) = self.ask(&mut line, &request, 1)? else { return Ok(Ending::Poisoned) };
+            if matches!(replies[..], [Value::Simple(_)]) {
+                self.counts.add("disk_has_room_again", 1);
+                return Ok(Ending::Crashed);
+            }
+            // A group that a fault of a read has halted stays so until the next start.
+            if self.host.now().mono > end {
+                let may = self.plan.reads_may_fail();
+                return if may {
+                    Ok(Ending::Crashed)
+                } else {
+                    Err(format!("room again, and still {replies:?}"))
+                };
+            }
+            self.host.run_until(50, |_| false);
+        }
+    }
+
+    /// The disk was damaged while the node was down: every value is right or refused. Answers how many are refused.
+    pub fn check_damaged(mut self, sessions: &[Session]) -> Result<u64, String> {
+        let mut line = Line::open(&mut self.host, 0);
+        let mut refused = 0;
+        for session in sessions {
+            let mut request = Vec::new();
+            session.push_check(&mut request);
+            let count = request.iter().filter(|&&byte| byte == b'*').count();
+            let replies = self.ask(&mut line, &request, count)?.ok_or("the node ended itself")?;
+            refused += session.check_damaged(&replies).map_err(|broken| broken.0)?;
+        }
+        Ok(refused)
     }
 }
 

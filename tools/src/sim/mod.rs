@@ -2,12 +2,17 @@
 //!
 //! A seed draws its world (cores, delays, workload, disk faults) and then lives through several lives of one node: it is
 //! opened from what its disk kept, checked, loaded by simulated clients, and crashes, perhaps already while it recovers;
-//! of what was not synced a drawn pattern survives. In the end faults cease, and every promise is checked again.
+//! of what was not synced a drawn pattern survives. Cores are paused, the wall clock jumps, the disk is full for a while
+//! (`disturb`). In the end faults cease, and every promise is checked again; then the disk is damaged, and what is read
+//! must be right or refused (`damage`).
 //!
 //! What is judged: every client knows its own keys exactly, also within a pipeline and over every crash
 //! ([`session`]); shared registers and counters must be linearizable over all lives ([`linear`]); every command is
 //! answered within a bound. One seed decides everything: its event hash is the same in every process.
 
+mod counts;
+mod damage;
+mod disturb;
 mod life;
 pub mod linear;
 mod node;
@@ -22,6 +27,8 @@ use pinion_core::host::Machine;
 use pinion_core::host::sim::{SimHost, World};
 use pinion_wal::disk::sim::{Faults, PATTERNS, SimDisk};
 
+pub use counts::{Counts, EVERY_KIND};
+use disturb::{Disturbances, WallClock};
 use life::{Ending, Life};
 pub use node::RealNode;
 use session::{Histories, Mix, Session};
@@ -62,6 +69,8 @@ pub struct Plan {
     pub mix: Mix,
     /// Faults of the disk under load.
     pub faults: Faults,
+    /// Pauses, jumps of the clock and full disks in each life but the last.
+    pub disturbances: Disturbances,
 }
 
 impl Plan {
@@ -76,6 +85,7 @@ impl Plan {
             sync_error_ppm: some(15, 20_000),
             short_ppm: some(10, 2_000),
             read_error_ppm: some(10, 2_000),
+            flipped_read_ppm: some(10, 2_000),
             ..Faults::default()
         };
         let mix = Mix {
@@ -92,12 +102,20 @@ impl Plan {
             ..World::default()
         };
         let (lives, clients) = (rng.u32(2..=5), rng.usize(1..=6));
-        Self { seed, lives, clients, commands: rng.u32(20..200), world, mix, faults }
+        let commands = rng.u32(20..200);
+        let mut some = |chance: u32, most: u32| if rng.u32(0..100) < chance { rng.u32(1..=most) } else { 0 };
+        let disturbances = Disturbances { pauses: some(40, 3), jumps: some(30, 3), fills: some(25, 2) };
+        Self { seed, lives, clients, commands, world, mix, faults, disturbances }
+    }
+
+    /// Whether reads may fail that would succeed when tried again.
+    fn reads_may_fail(&self) -> bool {
+        self.faults.read_error_ppm + self.faults.short_ppm + self.faults.flipped_read_ppm > 0
     }
 }
 
 /// What a seed came to.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Report {
     /// Seeds run.
     pub seeds: u64,
@@ -115,6 +133,8 @@ pub struct Report {
     pub writes_refused: u64,
     /// Operations in linearizability checks.
     pub checked: u64,
+    /// What was done to the nodes, by kind.
+    pub done: Counts,
     /// The hash of everything that happened.
     pub event_hash: u64,
 }
@@ -130,6 +150,7 @@ impl Report {
         self.judged += other.judged;
         self.writes_refused += other.writes_refused;
         self.checked += other.checked;
+        self.done.join(&other.done);
         self.mix(other.event_hash);
     }
 
@@ -146,7 +167,7 @@ impl fmt::Display for Report {
         write!(
             f,
             "seeds={} lives={} crashes_in_recovery={} poisoned={} openings_refused={} replies_judged={} \
-             writes_refused={} operations_checked={} event_hash={:016x}",
+             writes_refused={} operations_checked={} {} event_hash={:016x}",
             self.seeds,
             self.lives,
             self.crashes_in_recovery,
@@ -155,6 +176,7 @@ impl fmt::Display for Report {
             self.judged,
             self.writes_refused,
             self.checked,
+            self.done,
             self.event_hash
         )
     }
@@ -173,6 +195,10 @@ pub fn run<O: Opener>(opener: &mut O, plan: &Plan) -> Result<Report, String> {
             .live(opener, disk, last)
             .map_err(|what| format!("seed {}, life {life}: {what}", plan.seed))?;
     }
+    for (kind, count) in disk.injected() {
+        run.report.done.add(kind, *count);
+    }
+    run.damage(opener, &disk).map_err(|what| format!("seed {}, damage: {what}", plan.seed))?;
     run.judge().map_err(|what| format!("seed {}, histories: {what}", plan.seed))?;
     Ok(run.report)
 }
@@ -185,6 +211,7 @@ struct Run<'a> {
     rng: fastrand::Rng,
     sessions: Vec<Session>,
     histories: Histories,
+    clock: WallClock,
     report: Report,
 }
 
@@ -193,16 +220,18 @@ impl<'a> Run<'a> {
         let sessions = (0..plan.clients).map(|number| Session::new(number, plan.seed)).collect();
         let rng = fastrand::Rng::with_seed(plan.seed.wrapping_add(0x5EED));
         let report = Report { seeds: 1, ..Report::default() };
-        Self { plan, rng, sessions, histories: Histories::default(), report }
+        Self { plan, rng, sessions, histories: Histories::default(), clock: WallClock::default(), report }
     }
 
     /// One life; answers the disk as the next one finds it.
     fn live<O: Opener>(&mut self, opener: &mut O, disk: SimDisk, last: bool) -> Result<SimDisk, String> {
         let host = self.open(opener, disk, last)?;
         self.report.lives += 1;
-        let life = Life::new(self.plan, host);
+        let life = Life::new(self.plan, host, self.clock);
         let ended = life.run(&mut self.sessions, &mut self.histories, &mut self.rng, last)?;
         self.report.mix(ended.event_hash);
+        self.report.done.join(&ended.counts);
+        self.clock = ended.clock;
         self.report.poisoned += u64::from(ended.ending == Ending::Poisoned);
         self.sessions.iter_mut().for_each(Session::lose);
         Ok(self.crash(ended.disk))
@@ -228,10 +257,13 @@ impl<'a> Run<'a> {
             let crash_after =
                 (!calm && self.rng.u32(0..4) == 0).then(|| disk.completed() + self.rng.u64(0..80));
             disk.halt_after(crash_after);
-            disk.set_faults(if calm { Faults::default() } else { self.plan.faults.clone() });
+            // A flipped bit in the log is damage for good: recovery meets none, it is damaged on purpose in the end.
+            let faults = Faults { flipped_read_ppm: 0, ..self.plan.faults.clone() };
+            disk.set_faults(if calm { Faults::default() } else { faults });
             let cores = self.rng.u16(1..=2);
             let seed = self.rng.u64(..);
-            match opener.open(disk, cores, seed, self.plan.world) {
+            self.clock.start();
+            match opener.open(disk, cores, seed, self.world()) {
                 Opening::Ready(mut host) => {
                     if let Some(disk) = host.disk_mut() {
                         disk.halt_after(None);
@@ -251,6 +283,12 @@ impl<'a> Run<'a> {
             }
         }
         Err("the node does not open without faults".into())
+    }
+
+    /// The world with its wall clock as it was set.
+    fn world(&self) -> World {
+        let world = self.plan.world;
+        World { wall_ms: world.wall_ms.saturating_add_signed(self.clock.set_ms), ..world }
     }
 
     fn judge(&mut self) -> Result<(), String> {

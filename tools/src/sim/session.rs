@@ -34,6 +34,10 @@ pub struct Moment {
     pub nanos: u64,
     /// Milliseconds of the wall clock.
     pub wall_ms: u64,
+    /// The oracle's time is not before this.
+    pub earliest_ms: u64,
+    /// Nor after this.
+    pub latest_ms: u64,
 }
 
 #[derive(Debug)]
@@ -294,13 +298,13 @@ impl Session {
         let Some((value, deadline_ms)) = &self.expiring else { return Ok(()) };
         // A later SET may be on its way only after this reply: replies are in order.
         let sound = match found {
-            Some(found) => found == value && begun.wall_ms <= deadline_ms + EXPIRY_SLACK_MS,
-            None => now.wall_ms >= *deadline_ms,
+            Some(found) => found == value && begun.earliest_ms <= deadline_ms + EXPIRY_SLACK_MS,
+            None => now.latest_ms >= *deadline_ms,
         };
         if sound {
             return Ok(());
         }
-        let what = format!("at {}..{} ms, deadline {deadline_ms}", begun.wall_ms, now.wall_ms);
+        let what = format!("at {}..{} ms, deadline {deadline_ms}", begun.earliest_ms, now.latest_ms);
         Err(Broken(format!("expiring:{} is {}: {what}", self.number, describe(found))))
     }
 
@@ -337,6 +341,33 @@ impl Session {
         }
         Ok(())
     }
+
+    /// As [`Session::check`], after the disk was damaged: a value is right, or is refused as damaged. Answers how many are
+    /// refused.
+    ///
+    /// # Errors
+    /// When a wrong value was found, or an error that says something else.
+    pub fn check_damaged(&self, replies: &[Value]) -> Result<u64, Broken> {
+        let mut refused = 0;
+        for (key, reply) in replies.iter().enumerate() {
+            let name = self.name(key);
+            match reply {
+                damaged if tells_damage(damaged) => refused += 1,
+                Value::Bulk(found) => {
+                    let outcome = self.own[key].clone().found(found.as_deref());
+                    outcome.map_err(|Broken(what)| Broken(format!("{name}: {what}")))?;
+                }
+                other => return Err(Broken(format!("{name}: read {other:?}"))),
+            }
+        }
+        Ok(refused)
+    }
+}
+
+/// The error in a reply, when it says that what is asked for is damaged.
+#[must_use]
+pub fn tells_damage(reply: &Value) -> bool {
+    matches!(reply, Value::Error(text) if text.starts_with("IOERR") || text.starts_with("READONLY"))
 }
 
 /// The number in a reply to a GET of a shared key; 0 when it is absent.

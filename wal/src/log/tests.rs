@@ -571,6 +571,9 @@ fn every_planted_bug_is_caught() {
 fn a_full_disk_that_poisons_is_caught() {
     crate::planted::assert_caught(
         "full-disk-poisons",
-        &["log::tests::a_full_disk_is_told_and_recovered_from"],
+        &[
+            "log::tests::a_full_disk_is_told_and_recovered_from",
+            "log::tests::a_full_disk_is_opened_and_truncated",
+        ],
     );
 }

@@ -67,6 +67,8 @@ struct SimCore<M> {
     deadline: Option<Mono>,
     again: bool,
     exit: Option<Exit>,
+    /// No turn before this moment: the core's thread does not run.
+    paused_until: Mono,
     /// How often each slot of a connection was used.
     generations: Vec<u32>,
     free: Vec<u32>,
@@ -107,6 +109,7 @@ impl<M: Machine> SimHost<M> {
             deadline: None,
             again: true,
             exit: None,
+            paused_until: Mono(0),
             generations: Vec::new(),
             free: Vec::new(),
         });
@@ -179,6 +182,12 @@ impl<M: Machine> SimHost<M> {
     /// Moves the wall clock.
     pub fn jump_wall(&mut self, millis: i64) {
         self.world.wall_ms = self.world.wall_ms.saturating_add_signed(millis);
+    }
+
+    /// Gives a core no turn for so long, as if its thread did not run.
+    pub fn pause(&mut self, core: usize, millis: u64) {
+        let until = self.now.plus_millis(millis);
+        self.cores[core].paused_until = self.cores[core].paused_until.max(until);
     }
 
     /// A client connects to a core.
@@ -292,7 +301,7 @@ impl<M: Machine> SimHost<M> {
     fn is_ready(&self, core: usize) -> bool {
         let core = &self.cores[core];
         let due = core.deadline.is_some_and(|at| at <= self.now);
-        core.exit.is_none() && (core.again || due || !core.inbox.is_empty())
+        core.exit.is_none() && core.paused_until <= self.now && (core.again || due || !core.inbox.is_empty())
     }
 
     /// Brings what is due at this moment.
@@ -415,7 +424,10 @@ impl<M: Machine> SimHost<M> {
         let wires = self.wires.iter().filter_map(|wire| wire.next_due());
         let mesh = self.mesh.iter().filter_map(|pair| pair.front().map(|(due, _)| *due));
         let alive = self.cores.iter().filter(|core| core.exit.is_none());
-        let deadlines = alive.filter_map(|core| core.deadline);
+        let deadlines = alive.filter_map(|core| {
+            let paused = core.paused_until > self.now;
+            if paused { Some(core.paused_until) } else { core.deadline }
+        });
         let disk = self.disk.as_ref().and_then(|(_, sim)| sim.next_due());
         let Some(next) = wires.chain(mesh).chain(deadlines).chain(disk).min() else { return false };
         // A moment that has passed already brings nothing new: time goes on all the same.

@@ -41,6 +41,25 @@ pub enum Fault {
     Slow(u64),
 }
 
+impl Fault {
+    /// What it is called in counts.
+    pub(super) const fn name(self, kind: OpKind) -> &'static str {
+        match (self, kind) {
+            (Self::Error(_), OpKind::Read) => "read_error",
+            (Self::Error(_), OpKind::Write) => "write_error",
+            (Self::Error(_), OpKind::Sync | OpKind::SyncDir) => "sync_error",
+            (Self::Error(_), _) => "other_error",
+            (Self::NoSpace, _) => "no_space",
+            (Self::Short, _) => "short",
+            (Self::Misdirected, _) => "misdirected",
+            (Self::FlippedBit, OpKind::Read) => "flipped_read",
+            (Self::FlippedBit, _) => "flipped_write",
+            (Self::LostRename, _) => "lost_rename",
+            (Self::Slow(_), _) => "slow",
+        }
+    }
+}
+
 /// A planned fault: the `nth` operation (from 1) that matches `kind` and `path_part` suffers `fault`.
 #[derive(Clone, Debug)]
 pub struct Rule {

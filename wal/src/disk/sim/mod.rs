@@ -33,6 +33,7 @@ pub struct SimDisk {
     matched: Vec<u64>,
     completed: u64,
     halt_after: Option<u64>,
+    injected: BTreeMap<&'static str, u64>,
 }
 
 #[derive(Debug)]
@@ -65,7 +66,14 @@ impl SimDisk {
             matched,
             completed: 0,
             halt_after: None,
+            injected: BTreeMap::new(),
         }
+    }
+
+    /// How many operations suffered a fault so far, by the name of the fault.
+    #[must_use]
+    pub const fn injected(&self) -> &BTreeMap<&'static str, u64> {
+        &self.injected
     }
 
     /// The contents as programs see them now.
@@ -218,6 +226,10 @@ impl SimDisk {
             _ => None,
         };
         let outcome = self.carry_out(op, since, fault);
+        let full = outcome.as_ref().is_err_and(|cause| *cause == Cause::NoSpace);
+        if let Some(name) = fault.map(|fault| fault.name(kind)).or(full.then_some("no_space")) {
+            *self.injected.entry(name).or_default() += 1;
+        }
         disk.complete(id, outcome.map_err(|cause| DiskError { op: kind, path, offset, cause }));
     }
 
