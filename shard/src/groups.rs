@@ -43,6 +43,7 @@ use duties::Duties;
 pub(crate) use duties::control_batch;
 pub use error::{OpenError, Stopped};
 pub use open::Setup;
+pub(crate) use open::fresh;
 pub use options::Options;
 
 /// A Ready of a group whose records are in the log, not stable yet.

@@ -67,7 +67,8 @@ pub struct Layout {
     pub feature_level: u32,
     /// Cores that the groups are homed on.
     pub cores: u16,
-    /// A move of the groups to so many cores has begun and is not finished: any log may hold any of them.
+    /// A move of the groups to so many cores has begun and is not finished: any log may hold any of them. Equal to
+    /// `cores` in a directory that is being founded: no log need hold any.
     pub moving_to: Option<u16>,
     /// The data groups, by their slots.
     pub groups: Vec<GroupSpec>,
@@ -129,6 +130,12 @@ impl Layout {
     #[must_use]
     pub const fn replica(&self) -> ReplicaId {
         ReplicaId(self.node.0 << 16 | self.incarnation as u64)
+    }
+
+    /// Whether the logs of the directory were not all made yet. Nothing was ever served from it.
+    #[must_use]
+    pub fn is_being_founded(&self) -> bool {
+        self.moving_to == Some(self.cores)
     }
 
     /// The bytes of the file `NODE`, as the catalog keeps them too.

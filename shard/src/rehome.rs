@@ -8,10 +8,13 @@
 use std::collections::BTreeMap;
 
 use pinion_wal::disk::{Cause, Disk, DiskError};
-use pinion_wal::{EntryRef, HomeEpoch, LogId, LogIndex, RecoveredGroup, Wal};
+use pinion_wal::{Damage, EntryRef, HomeEpoch, LogId, LogIndex, Recovered, Wal};
 
 use crate::layout::{self, Layout, LayoutError};
 use crate::{CoreId, GroupId, planted};
+
+/// A directory whose files are being removed begins so.
+const DROPPED: &str = "dropped-log-";
 
 /// Why the groups could not be moved. What the disk holds is whole: the move can be tried again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,54 +49,82 @@ pub enum RehomeError {
         /// The group.
         group: GroupId,
         /// What is damaged.
-        damage: pinion_wal::Damage,
+        damage: Damage,
         /// The number of cores it was used with.
         cores: u16,
     },
+    /// A log that this directory had is not there.
+    #[error(
+        "the directory {dir} is gone, and with it acknowledged writes: put it back, or restore the whole data directory"
+    )]
+    LogGone {
+        /// Where it was.
+        dir: String,
+    },
+    /// No log knows of a group, and none tells why.
+    #[error(
+        "no log holds group {group}, and acknowledged writes are gone with it: put the missing directories log-* back, or restore the whole data directory"
+    )]
+    GroupGone {
+        /// The group.
+        group: GroupId,
+    },
 }
 
-/// Homes the groups of a directory on `cores` cores, and answers the layout that says so. Nothing is read or written when
-/// they are.
+/// Homes the groups of a directory on `cores` cores, and answers the layout that says so. Nothing is written when they
+/// are. A directory that is being founded gets its logs here, with a record of every group in them: from then on a log
+/// or a group that is not there was lost.
 ///
 /// # Errors
-/// When the disk fails or is full, or a group is damaged. The directory can be opened with the former number of cores
-/// then, or the move tried again.
+/// When the disk fails or is full, a group is damaged, or a log is gone. The directory can be opened with the former
+/// number of cores then (if nothing is gone), or the move tried again.
 pub async fn rehome(
     disk: &Disk,
     mut layout: Layout,
     cores: u16,
     options: &pinion_wal::Options,
 ) -> Result<Layout, RehomeError> {
-    if layout.cores == cores && layout.moving_to.is_none() {
-        return Ok(layout);
+    if layout.moving_to.is_none() {
+        let there = log_ids(disk).await?;
+        let mut former = (0..layout.cores).map(|core| LogId(core.into()));
+        if let Some(gone) = former.find(|log| !there.contains(log)) {
+            return Err(RehomeError::LogGone { dir: dir_of(gone) });
+        }
+        if layout.cores == cores {
+            return Ok(layout);
+        }
     }
-    layout.moving_to = Some(cores);
-    layout::store(disk, &layout).await?;
-    let former = layout.cores;
-    layout.home_on(cores);
-    let mut logs = open_logs(disk, &layout, options).await?;
-    let moves = plan(&layout, &logs, former)?;
+    let mut wanted = layout.clone();
+    wanted.home_on(cores);
+    let mut logs = open_logs(disk, cores, options).await?;
+    let moves = plan(&layout, &wanted, &logs)?;
+    // Nothing has changed up to here: what is refused can be opened as before. Of a directory that is being founded, or
+    // whose move is under way, NODE says enough already.
+    if layout.moving_to.is_none() {
+        layout.moving_to = Some(cores);
+        layout::store(disk, &layout).await?;
+    }
     carry(&mut logs, &moves).await?;
     release(&mut logs, &moves).await?;
     for open in logs.into_values() {
         open.wal.close().await?;
     }
-    remove_logs(disk, layout.cores).await?;
-    layout.moving_to = None;
-    layout::store(disk, &layout).await?;
-    Ok(layout)
+    remove_logs(disk, cores).await?;
+    wanted.moving_to = None;
+    layout::store(disk, &wanted).await?;
+    Ok(wanted)
 }
 
 struct OpenLog {
     wal: Wal,
-    groups: BTreeMap<GroupId, RecoveredGroup>,
+    recovered: Recovered,
 }
 
 type Logs = BTreeMap<LogId, OpenLog>;
 
 /// Opens every log that there is, and those of the new cores.
-async fn open_logs(disk: &Disk, layout: &Layout, options: &pinion_wal::Options) -> Result<Logs, RehomeError> {
-    let mut ids: Vec<LogId> = (0..layout.cores).map(|core| LogId(core.into())).collect();
+async fn open_logs(disk: &Disk, cores: u16, options: &pinion_wal::Options) -> Result<Logs, RehomeError> {
+    let mut ids: Vec<LogId> = (0..cores).map(|core| LogId(core.into())).collect();
     ids.extend(log_ids(disk).await?);
     ids.sort_unstable();
     ids.dedup();
@@ -101,7 +132,7 @@ async fn open_logs(disk: &Disk, layout: &Layout, options: &pinion_wal::Options) 
     for log in ids {
         let (wal, recovered) =
             Wal::open(disk, log, options.clone()).await.map_err(|error| RehomeError::Log { log, error })?;
-        logs.insert(log, OpenLog { wal, groups: recovered.groups });
+        logs.insert(log, OpenLog { wal, recovered });
     }
     Ok(logs)
 }
@@ -113,34 +144,67 @@ async fn log_ids(disk: &Disk) -> Result<Vec<LogId>, RehomeError> {
     Ok(names.iter().filter_map(number).map(LogId).collect())
 }
 
+fn dir_of(log: LogId) -> String {
+    format!("log-{:04}", log.0)
+}
+
 /// A group, the log that counts, and the one it belongs into.
 struct Move {
     group: GroupId,
-    from: LogId,
+    /// `None` for a group that is being founded.
+    from: Option<LogId>,
     to: LogId,
 }
 
-fn plan(layout: &Layout, logs: &Logs, former: u16) -> Result<Vec<Move>, RehomeError> {
+fn plan(layout: &Layout, wanted: &Layout, logs: &Logs) -> Result<Vec<Move>, RehomeError> {
     let mut moves = Vec::new();
-    for core in 0..layout.cores {
-        for group in layout.groups_on(CoreId(core)) {
-            let holders = logs.iter().filter_map(|(log, open)| Some((*log, open.groups.get(&group)?)));
+    for core in 0..wanted.cores {
+        for group in wanted.groups_on(CoreId(core)) {
+            let to = LogId(core.into());
+            let holders =
+                logs.iter().filter_map(|(log, open)| Some((*log, open.recovered.groups.get(&group)?)));
             // The highest home epoch counts: what an interrupted move left behind is older.
-            let Some((from, held)) = holders.max_by_key(|(_, held)| held.home_epoch) else { continue };
-            if let Some(damage) = held.lost.clone() {
-                return Err(RehomeError::Damaged { group, damage, cores: former });
-            }
-            moves.push(Move { group, from, to: LogId(core.into()) });
+            let held = holders.max_by_key(|(_, held)| held.home_epoch);
+            let from = match held {
+                Some((from, held)) => {
+                    refuse_damaged(layout, group, held.lost.as_ref().filter(|_| from != to))?;
+                    Some(from)
+                }
+                None if layout.is_being_founded() => None,
+                None => {
+                    // Everything that was known of it may have stood in a damaged place. Where it lived it may stay: there
+                    // it refuses to serve.
+                    let lived = LogId(layout.core_of(group).0.into());
+                    let may_stay = layout.moving_to.is_none() && lived == to;
+                    if may_stay && logs.get(&to).is_some_and(|open| !open.recovered.damage.is_empty()) {
+                        continue;
+                    }
+                    refuse_damaged(
+                        layout,
+                        group,
+                        logs.values().find_map(|open| open.recovered.damage.first()),
+                    )?;
+                    return Err(RehomeError::GroupGone { group });
+                }
+            };
+            moves.push(Move { group, from, to });
         }
     }
     Ok(moves)
 }
 
-/// Writes every group that moves into its new log, durably.
+fn refuse_damaged(layout: &Layout, group: GroupId, damage: Option<&Damage>) -> Result<(), RehomeError> {
+    damage.map_or(Ok(()), |damage| {
+        Err(RehomeError::Damaged { group, damage: damage.clone(), cores: layout.cores })
+    })
+}
+
+/// Writes every group that moves or is founded into its new log, durably.
 async fn carry(logs: &mut Logs, moves: &[Move]) -> Result<(), RehomeError> {
-    for Move { group, from, to } in moves.iter().filter(|step| step.from != step.to) {
-        let held = logs.get_mut(from).and_then(|open| open.groups.remove(group));
-        let held = held.expect("the plan found it there");
+    for Move { group, from, to } in moves.iter().filter(|step| step.from != Some(step.to)) {
+        let held = from.and_then(|from| logs.get_mut(&from)?.recovered.groups.remove(group));
+        assert!(from.is_none() || held.is_some(), "the plan found group {group} in {from:?}");
+        let held = held.unwrap_or_else(crate::groups::fresh);
         let wal = &mut logs.get_mut(to).expect("the logs of all cores are open").wal;
         let home = HomeEpoch(held.home_epoch.0 + 1);
         wal.adopt(*group, home, held.hard_state, held.first, held.prev_term);
@@ -150,7 +214,12 @@ async fn carry(logs: &mut Logs, moves: &[Move]) -> Result<(), RehomeError> {
         }
         wal.adopted(*group);
         // What is written goes out before the next group is copied: memory holds one group at a time.
-        settle(*to, wal).await?;
+        if from.is_some() {
+            settle(*to, wal).await?;
+        }
+    }
+    for (log, open) in logs.iter_mut() {
+        settle(*log, &mut open.wal).await?;
     }
     Ok(())
 }
@@ -158,11 +227,10 @@ async fn carry(logs: &mut Logs, moves: &[Move]) -> Result<(), RehomeError> {
 /// Releases every group wherever it does not belong, durably.
 async fn release(logs: &mut Logs, moves: &[Move]) -> Result<(), RehomeError> {
     let home: BTreeMap<GroupId, LogId> = moves.iter().map(|step| (step.group, step.to)).collect();
-    let from: BTreeMap<GroupId, LogId> = moves.iter().map(|step| (step.group, step.from)).collect();
     for (log, open) in logs.iter_mut() {
-        let mut stale: Vec<GroupId> = open.groups.keys().copied().collect();
+        let mut stale: Vec<GroupId> = open.recovered.groups.keys().copied().collect();
         // What was carried away was taken out of the list.
-        stale.extend(from.iter().filter(|(_, from)| *from == log).map(|(group, _)| *group));
+        stale.extend(moves.iter().filter(|step| step.from == Some(*log)).map(|step| step.group));
         stale.sort_unstable();
         stale.dedup();
         for group in stale {
@@ -179,29 +247,31 @@ async fn settle(log: LogId, wal: &mut Wal) -> Result<(), RehomeError> {
     wal.settle_and_mark().await.map_err(|error| RehomeError::Write { log, error })
 }
 
-/// Removes the logs beyond those of `cores` cores: they hold nothing any more. What a log is recognized by goes last.
+/// Removes the logs beyond those of `cores` cores: they hold nothing any more. Each loses its name first: half of a log
+/// would look like one that lost its segments.
 async fn remove_logs(disk: &Disk, cores: u16) -> Result<(), RehomeError> {
     for log in log_ids(disk).await?.into_iter().filter(|log| log.0 >= u32::from(cores)) {
-        let dir = format!("log-{:04}", log.0);
-        let (head, segments): (Vec<String>, Vec<String>) =
-            disk.list(&dir).await?.into_iter().partition(|name| name.starts_with("HEAD"));
-        for names in [segments, head] {
-            for name in names {
-                remove(disk, &format!("{dir}/{name}")).await?;
-            }
-            disk.sync_dir(&dir).await?;
-        }
-        remove(disk, &dir).await?;
+        let dropped = format!("{DROPPED}{:04}", log.0);
+        remove_dir(disk, &dropped).await?;
+        disk.rename(&dir_of(log), &dropped).await?;
     }
     disk.sync_dir("").await?;
+    for name in disk.list("").await?.iter().filter(|name| name.starts_with(DROPPED)) {
+        remove_dir(disk, name).await?;
+    }
     Ok(())
 }
 
-async fn remove(disk: &Disk, path: &str) -> Result<(), DiskError> {
-    match disk.remove(path).await {
-        Err(DiskError { cause: Cause::NotFound, .. }) => Ok(()),
-        other => other,
+async fn remove_dir(disk: &Disk, dir: &str) -> Result<(), DiskError> {
+    let names = match disk.list(dir).await {
+        Err(DiskError { cause: Cause::NotFound, .. }) => return Ok(()),
+        names => names?,
+    };
+    for name in names {
+        disk.remove(&format!("{dir}/{name}")).await?;
     }
+    disk.remove(dir).await?;
+    disk.sync_dir("").await
 }
 
 fn entry_ref(entry: &pinion_wal::Entry) -> EntryRef<'_> {

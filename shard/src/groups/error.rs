@@ -46,15 +46,15 @@ pub enum OpenError {
         /// The last entry of the log.
         last: LogIndex,
     },
-    /// The log knows nothing of a group that has rows.
+    /// The log knows nothing of a group that lives here, and tells no damage: it is not the log that was here.
     #[error(
-        "group {group}: its rows contain everything up to entry {rows}, but the log knows nothing of it: the files do not belong together; restore the whole data directory"
+        "log-{log:04} knows nothing of group {group}: it was emptied or replaced, and acknowledged writes are gone with it; put it back, or restore the whole data directory"
     )]
     Unknown {
+        /// The log.
+        log: LogId,
         /// The group.
         group: GroupId,
-        /// The last entry that the rows contain.
-        rows: LogIndex,
     },
     /// The log has entries of a term in which this replica never voted.
     #[error(

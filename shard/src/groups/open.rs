@@ -65,13 +65,13 @@ impl Groups {
             Opening { disk: &disk, layout: &layout, spawner: &spawner, engine: &engine, late: &late, seed };
         let mut members = Vec::with_capacity(ids.len());
         for &id in &ids {
-            let mut found = recovered.groups.remove(&id);
-            if let Some(damage) = recovered.damage.first()
-                && found.is_none()
-            {
-                // Everything that the log knew of it may have stood there.
-                found = Some(RecoveredGroup { lost: Some(damage.clone()), ..fresh() });
-            }
+            // Every group has had a record since the directory was founded. Without one it is not new: what there was may
+            // have stood in a damaged place.
+            let found = match (recovered.groups.remove(&id), recovered.damage.first()) {
+                (Some(found), _) => found,
+                (None, Some(damage)) => RecoveredGroup { lost: Some(damage.clone()), ..fresh() },
+                (None, None) => return Err(OpenError::Unknown { log, group: id }),
+            };
             members.push(opening.member(id, found, &options).await?);
         }
         let oracle = ids.contains(&CLOCK_GROUP).then(|| Oracle::new(word.clone()));
@@ -122,7 +122,7 @@ impl Opening<'_> {
     async fn member(
         &self,
         id: GroupId,
-        found: Option<RecoveredGroup>,
+        found: RecoveredGroup,
         options: &Options,
     ) -> Result<Member, OpenError> {
         let (tree, boundary) = self
@@ -130,10 +130,6 @@ impl Opening<'_> {
             .open_tree(TreeId(id.0))
             .await
             .map_err(|error| OpenError::Rows { group: id, error })?;
-        if found.is_none() && boundary.index.0 > 0 {
-            return Err(OpenError::Unknown { group: id, rows: boundary.index });
-        }
-        let found = found.unwrap_or_else(fresh);
         let lanes = Lanes::new(options.lanes).expect("a number of lanes that exists");
         let mut apply = Apply::open(tree, &boundary, lanes, self.spawner.clone())
             .map_err(|error| OpenError::State { group: id, error })?;
@@ -205,7 +201,7 @@ impl Opening<'_> {
 }
 
 /// A group of which nothing was ever logged.
-const fn fresh() -> RecoveredGroup {
+pub(crate) const fn fresh() -> RecoveredGroup {
     RecoveredGroup {
         home_epoch: HomeEpoch(0),
         hard_state: pinion_wal::HardState { term: Term(0), vote: 0, commit: LogIndex(0) },

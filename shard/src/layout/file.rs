@@ -66,7 +66,8 @@ pub async fn open(disk: &Disk, wanted: &Wanted) -> Result<Layout, LayoutError> {
         if let Some(found) = names.into_iter().find(|n| n.starts_with("log-") || n.starts_with("tree-")) {
             return Err(LayoutError::Lost { found });
         }
-        let layout = Layout::found(wanted);
+        // Until its logs are there: see [`crate::rehome`].
+        let layout = Layout { moving_to: Some(wanted.cores), ..Layout::found(wanted) };
         store(disk, &layout).await?;
         return Ok(layout);
     };

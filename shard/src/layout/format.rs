@@ -11,7 +11,7 @@
 //! | 24 | 16 | cluster id |
 //! | 40 | 8 | node id |
 //! | 48 | 2 | cores that the groups are homed on |
-//! | 50 | 2 | cores to which a move of the groups has begun; 0: none is under way |
+//! | 50 | 2 | cores to which a move of the groups has begun; 0: none is under way; as before: it is being founded |
 //! | 52 | 4 | number of data groups |
 //! | 56 | 8 each | data groups: id (4), first slot (2), slot after the last (2) |
 //!

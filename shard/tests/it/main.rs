@@ -4,6 +4,7 @@
 mod crash;
 mod groups;
 mod layout;
+mod lost;
 #[cfg(feature = "planted")]
 mod planted;
 mod word_model;

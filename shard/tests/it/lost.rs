@@ -1,0 +1,133 @@
+//! Logs and groups that are not there any more: nothing that was acknowledged is taken for something new.
+
+use pinion_shard::crash::{Load, SimNode, SimOptions, StartError};
+use pinion_shard::rehome::RehomeError;
+use pinion_shard::{GroupId, OpenError, Standing};
+use pinion_wal::disk::sim::{Faults, Image, Pattern, SimDisk};
+
+const GROUPS: u32 = 3;
+
+/// Rows that stay in memory and the log: what the tables hold tells of a group too.
+fn options(cores: u16) -> SimOptions {
+    let mut options = SimOptions { cores, ..SimOptions::small(GROUPS, 1) };
+    options.rows.memtable_bytes_seal = 1 << 20;
+    options
+}
+
+fn start(image: &Image, cores: u16) -> Result<SimNode, StartError> {
+    let sim = SimDisk::from_image(image.clone(), 1, Faults::default());
+    SimNode::start(sim, options(cores)).map_err(|refused| refused.1)
+}
+
+/// A directory of two cores with acknowledged writes to every group, nothing of them in tables.
+fn written() -> (Image, Load) {
+    let sim = SimDisk::new(1, Faults::default());
+    let mut node = SimNode::start(sim, options(2)).unwrap_or_else(|refused| panic!("{}", refused.1));
+    assert!(node.run_ready());
+    let mut load = Load::new(1, GROUPS);
+    assert!(load.drive(&mut node, 30));
+    node.pass(50_000);
+    (node.into_disk().crashed(Pattern::Everything, 1), load)
+}
+
+fn files<'a>(image: &Image, prefix: &'a str) -> impl Iterator<Item = (String, u64)> + use<'a> {
+    image.paths().into_iter().filter(move |(path, _)| path.starts_with(prefix))
+}
+
+/// D4, M9: when everything that a log knew of its groups is damaged they do not look new: they refuse where they live, also
+/// after a move was refused for them, however often either is tried.
+#[test]
+fn a_group_without_a_record_beside_damage_is_not_new() {
+    let (mut image, _) = written();
+    for (path, bytes) in files(&image.clone(), "log-0001/segment-") {
+        image.damage(&path, 0, |at| at.fill(0), usize::try_from(bytes).expect("a small segment"));
+    }
+    for _ in 0..3 {
+        let refused = start(&image, 1).map(drop);
+        let Err(StartError::Rehome(RehomeError::Damaged { group, cores: 2, .. })) = refused else {
+            panic!("{refused:?}")
+        };
+        assert_eq!(group, GroupId(17));
+        let mut node = start(&image, 2).unwrap_or_else(|why| panic!("{why}"));
+        assert!(node.run_ready(), "{}", node.describe());
+        let standing = |group| node.cores()[usize::from(group == 17)].standing(GroupId(group));
+        assert_eq!((standing(16), standing(18)), (Some(&Standing::Sound), Some(&Standing::Sound)));
+        assert!(matches!(standing(17), Some(Standing::Damaged(_))), "{}", node.describe());
+        image = node.into_disk().crashed(Pattern::Everything, 1);
+    }
+}
+
+/// M9: a move that is refused for a damaged group leaves the directory as it was for the former number of cores; one that
+/// leaves the group where it is goes on.
+#[test]
+fn a_refused_move_leaves_the_former_number_of_cores() {
+    let (mut image, _) = written();
+    for (path, bytes) in files(&image.clone(), "log-0001/segment-") {
+        image.damage(&path, 0, |at| at.fill(0xee), usize::try_from(bytes).expect("a small segment"));
+    }
+    for (cores, moves) in [(1, false), (2, true), (3, true), (1, false), (2, true)] {
+        let sim = SimDisk::from_image(image, 1, Faults::default());
+        let sim = match SimNode::start(sim, options(cores)) {
+            Ok(node) => {
+                assert!(moves, "group 17 would leave log 1");
+                node.into_disk()
+            }
+            Err(refused) => {
+                assert!(!moves, "{cores} cores: {}", refused.1);
+                refused.0
+            }
+        };
+        image = sim.crashed(Pattern::Everything, 1);
+    }
+}
+
+/// D4: a log whose directory was deleted, or emptied, is not taken for one that never was.
+#[test]
+fn a_log_that_is_gone_is_refused() {
+    let (image, _) = written();
+    let mut emptied = image.clone();
+    for (path, _) in files(&image, "log-0001/") {
+        emptied.remove(&path);
+    }
+    let mut gone = emptied.clone();
+    gone.remove("log-0001");
+    for cores in [2, 1, 2, 3] {
+        let why = start(&gone, cores).map(drop).expect_err("acknowledged writes are gone");
+        assert!(matches!(why, StartError::Rehome(RehomeError::LogGone { .. })), "{cores} cores: {why}");
+        assert!(why.to_string().contains("log-0001") && why.to_string().contains("restore"), "{why}");
+    }
+    for cores in [2, 1, 2, 3] {
+        let sim = SimDisk::from_image(emptied, 1, Faults::default());
+        let (sim, why) =
+            *SimNode::start(sim, options(cores)).map(drop).expect_err("acknowledged writes are gone");
+        let told = matches!(
+            why,
+            StartError::Open(OpenError::Unknown { .. }) | StartError::Rehome(RehomeError::GroupGone { .. })
+        );
+        assert!(told, "{cores} cores: {why}");
+        assert!(why.to_string().contains("restore"), "{why}");
+        emptied = sim.crashed(Pattern::Everything, 1);
+    }
+}
+
+/// D5: a directory whose founding a crash interrupted is founded by the next start, with whatever number of cores.
+#[test]
+fn an_interrupted_founding_goes_on() {
+    for halt in 1.. {
+        let mut sim = SimDisk::new(halt, Faults::default());
+        sim.halt_after(Some(halt));
+        let (sim, ended) = match SimNode::start(sim, options(2)) {
+            Ok(node) => (node.into_disk(), true),
+            Err(refused) => (refused.0, false),
+        };
+        let image = sim.crashed(Pattern::RandomHalf, halt);
+        for cores in [[2, 1], [3, 2]][usize::from(halt % 2 == 0)] {
+            let mut node =
+                start(&image, cores).unwrap_or_else(|why| panic!("operation {halt}, {cores} cores: {why}"));
+            assert!(node.run_ready(), "operation {halt}: {}", node.describe());
+        }
+        if ended {
+            break;
+        }
+    }
+}
