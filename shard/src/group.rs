@@ -222,8 +222,13 @@ impl Group {
                 break;
             }
         }
+        self.refuse_overdue(moment, ReplyError::TryAgain, out);
+    }
+
+    /// Refuses what has waited too long.
+    pub fn refuse_overdue(&mut self, moment: &Moment<'_>, error: ReplyError, out: &mut impl Replies) {
         let limit = Mono(moment.mono.0.saturating_sub(moment.wait_ms_max * 1_000_000));
-        self.refuse_pending(limit, ReplyError::TryAgain, out);
+        self.refuse_pending(limit, error, out);
     }
 
     /// Stamps what waits, up to the limit of an entry, and proposes it.

@@ -432,6 +432,7 @@ impl Groups {
         if refuse.is_some() || member.group.machine.apply.tree().room() {
             member.group.propose(&moment, out);
         } else {
+            member.group.refuse_overdue(&moment, ReplyError::Overloaded, out);
             self.request_seal(at);
         }
         self.apply(at, out);

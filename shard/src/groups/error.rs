@@ -3,7 +3,7 @@
 use pinion_wal::{LogId, LogIndex, Poison, Term};
 
 use crate::GroupId;
-use crate::apply::{Halt, StateError};
+use crate::apply::StateError;
 
 /// Why the groups of a core cannot be opened. Nothing is served; what the disk holds is unchanged.
 #[derive(Debug, thiserror::Error)]
@@ -67,14 +67,6 @@ pub enum OpenError {
         term: Term,
         /// The term of the last entry.
         entry: Term,
-    },
-    /// An entry of the log cannot be executed.
-    #[error("group {group}: {halt}")]
-    Replay {
-        /// The group.
-        group: GroupId,
-        /// Which one, and why not.
-        halt: Halt,
     },
     /// The layout says that the group lives here, but another log holds it: the move between logs was not finished.
     #[error(

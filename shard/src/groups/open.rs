@@ -48,8 +48,8 @@ impl Groups {
     /// Opens the groups of a core and applies what their logs hold beyond their rows.
     ///
     /// # Errors
-    /// When something on disk does not fit together. Damage to acknowledged records of one group is no error: that group
-    /// refuses to serve ([`Groups::standing`]), the others go on.
+    /// When something on disk does not fit together. Damage to acknowledged records of one group, or an entry of it that
+    /// cannot be executed, is no error: that group refuses to serve ([`Groups::standing`]), the others go on.
     pub async fn open(setup: Setup, now: Now) -> Result<Self, OpenError> {
         let Setup { core, layout, disk, spawner, engine, word, seed, options } = setup;
         let log = LogId(u32::from(core.0));
@@ -137,10 +137,11 @@ impl Opening<'_> {
             Some(damage) => Standing::Damaged(damage.to_string()),
             None => {
                 check_continuity(id, &boundary, &found)?;
-                replay(self.disk, &mut apply, &boundary, &found)
-                    .await
-                    .map_err(|halt| OpenError::Replay { group: id, halt })?;
-                Standing::Sound
+                // What it could not execute when it ran it cannot execute now; the other groups can.
+                match replay(self.disk, &mut apply, &boundary, &found).await {
+                    Ok(()) => Standing::Sound,
+                    Err(halt) => Standing::Halted(halt.to_string()),
+                }
             }
         };
         let flushed = boundary.index;

@@ -218,6 +218,29 @@ fn overload_is_refused_with_a_retryable_error() {
     assert_eq!(write(&mut node, 20, &[("k", "small")]), ok());
 }
 
+/// O5: writes that find no room in memory are refused in a bounded time, and until then the core sleeps: no deadline lies in
+/// the past after a turn.
+#[test]
+fn writes_that_find_no_room_are_refused_in_time() {
+    let mut node = fresh();
+    assert_eq!(write(&mut node, 1, &[("k", "v")]), ok());
+    node.pass(100_000);
+    node.cores()[0].engine().set_memtable_bytes_max(0);
+    node.submit(GROUP, sets(2, &[("k", "w")]));
+    let end = node.now().mono.plus_millis(2_500);
+    let mut turns = 0;
+    while node.now().mono < end {
+        assert!(node.step());
+        let (now, deadline) = (node.now().mono, node.cores()[0].next_deadline());
+        assert!(deadline.is_none_or(|deadline| deadline >= now), "{deadline:?} lies before {now:?}");
+        turns += 1;
+        assert!(turns < 10_000, "the core does not sleep");
+    }
+    assert_eq!(node.take_reply(to(2, 0)), error(ReplyError::Overloaded));
+    node.cores()[0].engine().set_memtable_bytes_max(1 << 30);
+    assert_eq!(write(&mut node, 3, &[("k", "x")]), ok());
+}
+
 /// D6: a full disk refuses writes with a clear error, goes on serving reads, and recovers when space returns.
 #[test]
 fn a_full_disk_refuses_writes_and_recovers() {

@@ -4,6 +4,8 @@ use pinion_shard::crash::{Load, SimNode, SimOptions, StartError};
 use pinion_shard::rehome::RehomeError;
 use pinion_shard::{GroupId, OpenError, Standing};
 use pinion_wal::disk::sim::{Faults, Image, Pattern, SimDisk};
+use pinion_wal::disk::{Disk, block_on};
+use pinion_wal::{EntryRef, LogId, LogIndex, Term, Wal};
 
 const GROUPS: u32 = 3;
 
@@ -129,5 +131,35 @@ fn an_interrupted_founding_goes_on() {
         if ended {
             break;
         }
+    }
+}
+
+/// D3: an entry that cannot be executed stops its group, at every start again, and none of the others.
+#[test]
+fn a_group_that_halted_does_not_keep_the_others_from_starting() {
+    let (image, _) = written();
+    let mut sim = SimDisk::from_image(image, 1, Faults::default());
+    let disk = Disk::new();
+    let work = async {
+        let (mut wal, recovered) =
+            Wal::open(&disk, LogId(1), pinion_wal::Options::tiny()).await.expect("a sound log");
+        let held = &recovered.groups[&GroupId(17)];
+        let last = held.entries.last().map_or(LogIndex(held.first.0 - 1), |entry| entry.index);
+        let entry =
+            EntryRef { index: last.next(), term: Term(held.hard_state.term.0), kind: 0, data: b"no batch" };
+        wal.append_entries(GroupId(17), LogIndex(0), &[entry]);
+        wal.settle_and_mark().await.expect("the disk is sound");
+        wal.close().await.expect("the disk is sound");
+    };
+    block_on(&disk, &mut sim, None, work);
+    let mut image = sim.crashed(Pattern::Everything, 1);
+    for _ in 0..2 {
+        let mut node = start(&image, 2).unwrap_or_else(|why| panic!("{why}"));
+        assert!(node.run_ready(), "{}", node.describe());
+        let standing = |group| node.cores()[usize::from(group == 17)].standing(GroupId(group));
+        assert!(matches!(standing(17), Some(Standing::Halted(_))), "{}", node.describe());
+        assert_eq!((standing(16), standing(18)), (Some(&Standing::Sound), Some(&Standing::Sound)));
+        node.pass(50_000);
+        image = node.into_disk().crashed(Pattern::Everything, 1);
     }
 }
