@@ -84,6 +84,14 @@ impl Running {
         }
     }
 
+    /// The most memory it has had resident, in KiB (`VmHWM`); 0 when it has ended.
+    #[must_use]
+    pub fn resident_kib_max(&self) -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+    }
+
     /// Kills it with SIGKILL and waits for its end. `Err` with its status when it had ended by itself before.
     ///
     /// # Errors

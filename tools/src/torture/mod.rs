@@ -66,14 +66,16 @@ pub struct Report {
     took: Duration,
     /// The slowest start, recovery included.
     start_max: Duration,
+    /// The most memory that a server had resident when it was ended.
+    resident_kib_max: u64,
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "seed={} kills={} kills_in_start={} stops={} checks={} acknowledged={} unknown={} refused={} reads={} \
-             start_ms_max={} seconds={:.1} lost=0",
+            "seed={} kills={} kills_in_start={} stops={} checks={} acknowledged={} unknown={} refused={} try_again={} \
+             loading={} reads={} start_ms_max={} resident_kib_max={} seconds={:.1} lost=0",
             self.seed,
             self.kills,
             self.kills_in_start,
@@ -82,8 +84,11 @@ impl fmt::Display for Report {
             self.tally.acknowledged,
             self.tally.unknown,
             self.tally.refused,
+            self.tally.try_again,
+            self.tally.loading,
             self.tally.reads,
             self.start_max.as_millis(),
+            self.resident_kib_max,
             self.took.as_secs_f64()
         )
     }
@@ -106,6 +111,8 @@ pub fn run(options: &Options) -> Result<Report, String> {
         torture.report.tally.acknowledged += writer.tally.acknowledged;
         torture.report.tally.unknown += writer.tally.unknown;
         torture.report.tally.refused += writer.tally.refused;
+        torture.report.tally.try_again += writer.tally.try_again;
+        torture.report.tally.loading += writer.tally.loading;
         torture.report.tally.reads += writer.tally.reads;
     }
     if torture.report.tally.acknowledged < u64::from(options.kills) {
@@ -204,6 +211,7 @@ impl<'a> Torture<'a> {
             let loads: Vec<_> =
                 self.writers.iter_mut().map(|writer| scope.spawn(move || writer.live(port))).collect();
             std::thread::sleep(life);
+            self.report.resident_kib_max = self.report.resident_kib_max.max(running.resident_kib_max());
             let stopped = if gently {
                 running.stop(STOP_PATIENCE).map_err(|e| e.to_string()).and_then(|status| {
                     if status.success() { Ok(()) } else { Err(format!("stopped with {status}")) }

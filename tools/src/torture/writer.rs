@@ -35,6 +35,10 @@ pub struct Tally {
     pub unknown: u64,
     /// Writes that were answered with an error.
     pub refused: u64,
+    /// Errors that say: overloaded, try again.
+    pub try_again: u64,
+    /// Errors that say: still loading.
+    pub loading: u64,
     /// Reads that were compared under load.
     pub reads: u64,
 }
@@ -150,6 +154,12 @@ impl Writer {
 
     fn check(&mut self, expected: Expected, reply: &Value) -> Result<(), Broken> {
         let broken = |what: String| Err(Broken(format!("writer {}: {what}, reply {reply:?}", self.number)));
+        match reply {
+            Value::Error(text) if text.starts_with("TRYAGAIN") => self.tally.try_again += 1,
+            Value::Error(text) if text.starts_with("LOADING") => self.tally.loading += 1,
+            Value::Error(_) => return broken("an error that a healthy server does not give".into()),
+            _ => {}
+        }
         match (expected, reply) {
             // The outcome of a refused write is not known: it stays among the states that may be.
             (Expected::Written { .. } | Expected::Incremented, Value::Error(_)) => self.tally.refused += 1,
