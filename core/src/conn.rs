@@ -7,6 +7,7 @@
 //! | bound | what happens at it |
 //! |---|---|
 //! | commands that wait for replies ([`PENDING_REPLIES_MAX`]) | parsing and receiving stop until half of them have left |
+//! | the same on a core where too many of all connections wait ([`PENDING_REPLIES_CROWDED`]) | the same |
 //! | reply bytes that the client has not taken ([`UNSENT_BYTES_MAX`]) | the same |
 //!
 //! A connection ends in steps: no more is parsed; what is owed is answered and sent; the host closes; it is forgotten.
@@ -26,6 +27,8 @@ use crate::resp::{Parser, Protocol};
 
 /// Commands of one connection that may wait for replies.
 pub const PENDING_REPLIES_MAX: usize = 4096;
+/// Commands of one connection that may wait for replies while those of its core are too many.
+pub const PENDING_REPLIES_CROWDED: usize = 16;
 /// Reply bytes that a client may leave untaken before its commands are no longer read.
 pub const UNSENT_BYTES_MAX: usize = 1 << 20;
 
@@ -135,22 +138,22 @@ impl Connection {
 
     /// Whether another command may be taken in now.
     #[must_use]
-    pub fn may_parse(&self) -> bool {
+    pub fn may_parse(&self, crowded: bool) -> bool {
         self.phase == Phase::Open
-            && self.ring.len() < PENDING_REPLIES_MAX
+            && self.ring.len() < pending_max(crowded)
             && self.reply_bytes() < UNSENT_BYTES_MAX
     }
 
     /// Whether a connection that was stopped at a bound is far enough below it.
     #[must_use]
-    pub fn may_resume(&self) -> bool {
-        self.ring.len() <= PENDING_REPLIES_MAX / 2 && self.reply_bytes() <= UNSENT_BYTES_MAX / 2
+    pub fn may_resume(&self, crowded: bool) -> bool {
+        self.ring.len() <= pending_max(crowded) / 2 && self.reply_bytes() <= UNSENT_BYTES_MAX / 2
     }
 
     /// Whether commands that had to wait may be parsed now.
     #[must_use]
-    pub fn may_go_on(&self) -> bool {
-        if self.barrier { self.ring.is_empty() } else { self.may_resume() }
+    pub fn may_go_on(&self, crowded: bool) -> bool {
+        if self.barrier { self.ring.is_empty() } else { self.may_resume(crowded) }
     }
 
     /// Bytes of replies that the client has not taken.
@@ -200,6 +203,10 @@ impl Connection {
         assert!(self.written.iter().all(|written| written.unanswered > 0));
         assert!(self.ring.len() <= PENDING_REPLIES_MAX, "more commands were taken in than may wait");
     }
+}
+
+const fn pending_max(crowded: bool) -> usize {
+    if crowded { PENDING_REPLIES_CROWDED } else { PENDING_REPLIES_MAX }
 }
 
 #[cfg(test)]

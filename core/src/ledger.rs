@@ -7,6 +7,7 @@
 mod lease;
 mod pool;
 mod sync;
+mod transit;
 
 #[cfg(test)]
 mod model;
@@ -15,6 +16,7 @@ use std::fmt;
 
 pub use lease::{Budget, Lease};
 pub use pool::Pool;
+pub use transit::Transit;
 
 /// Bytes of one receive buffer.
 pub const RECEIVE_BUFFER_BYTES: u64 = 16 << 10;
@@ -22,6 +24,9 @@ pub const RECEIVE_BUFFER_BYTES: u64 = 16 << 10;
 const RECEIVE_BUFFERS_MAX: u64 = 512;
 /// Receive buffers of a core, at least.
 const RECEIVE_BUFFERS_MIN: u64 = 64;
+
+/// Of the budget of send buffers, the part for replies between cores.
+const TRANSIT_PART_OF: u64 = 4;
 
 /// What memory is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -91,12 +96,14 @@ impl Ledger {
     #[must_use]
     pub fn budgets(&self) -> Budgets {
         let shared = |of| Budget::shared(self.bytes(of), self.cores);
+        let transit_bytes = self.bytes(Use::SendBuffers) / TRANSIT_PART_OF;
         Budgets {
             cache: shared(Use::Cache),
             memtables: shared(Use::Memtables),
             proposals: shared(Use::Proposals),
             partial_commands: shared(Use::PartialCommands),
-            send_buffers: shared(Use::SendBuffers),
+            send_buffers: Budget::shared(self.bytes(Use::SendBuffers) - transit_bytes, self.cores),
+            transit: Transit::new(transit_bytes),
         }
     }
 
@@ -128,6 +135,8 @@ pub struct Budgets {
     pub partial_commands: Budget,
     /// Replies that clients have not taken.
     pub send_buffers: Budget,
+    /// Replies on their way from core to core.
+    pub transit: Transit,
 }
 
 impl Budgets {
@@ -141,6 +150,7 @@ impl Budgets {
             proposals: budget.clone(),
             partial_commands: budget.clone(),
             send_buffers: budget,
+            transit: Transit::new(bytes),
         }
     }
 }

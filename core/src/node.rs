@@ -4,6 +4,7 @@
 //! cores there are, every core opened on its own thread; then, and only then, all listen. Whatever fails before leaves
 //! nothing half-started.
 
+mod allocator;
 mod directory;
 mod error;
 mod hardware;

@@ -14,9 +14,9 @@ use pinion_wal::Mono;
 use crate::{ConnId, CoreId};
 
 /// Buffers kept for reuse; more are freed.
-const POOL_BUFFERS_MAX: usize = 1024;
-/// A buffer that grew beyond this many bytes is freed instead of kept.
-const POOLED_BUFFER_BYTES_MAX: usize = 256 << 10;
+const POOL_BUFFERS_MAX: usize = 256;
+/// A buffer that grew beyond this many bytes is freed instead of kept. Every connection holds one, also when it is idle.
+const POOLED_BUFFER_BYTES_MAX: usize = 16 << 10;
 /// The least capacity of a fresh buffer, in bytes.
 const FRESH_BUFFER_BYTES: usize = 4 << 10;
 

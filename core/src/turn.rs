@@ -138,7 +138,7 @@ impl<O: Owner> Core<O> {
             owner,
             tasks,
             ticks,
-            desk: Desk::new(id, cores, settings.budgets.send_buffers.lease()),
+            desk: Desk::new(id, cores, &settings.budgets),
             leases: Leases::of(&settings.budgets),
             stages: Stages::new(),
             stalls: Stalls::default(),

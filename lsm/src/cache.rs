@@ -18,6 +18,7 @@ use std::rc::{Rc, Weak};
 
 use rustc_hash::FxHashSet;
 
+use crate::gate::Throttle;
 use crate::slab::{Slab, prefetch};
 use crate::table::block::Block;
 use crate::table::{Meta, Table};
@@ -85,6 +86,10 @@ impl<T> Held<T> {
 
 /// Bytes of an entry besides its contents: slot, queue, allocations.
 const ENTRY_BYTES: usize = 160;
+/// Reads of the disk that are in flight hold at most this part of the budget, in bytes of their blocks …
+const READ_PART: usize = 16;
+/// … but always so many.
+const READ_BYTES_MIN: usize = 1 << 20;
 /// Uses that are counted.
 const USES_MAX: u8 = 3;
 
@@ -94,6 +99,7 @@ pub struct Cache {
     slab: Slab,
     inner: Rc<RefCell<Inner>>,
     hits: Rc<StdCell<u64>>,
+    reads: Throttle,
 }
 
 /// Figures of a cache.
@@ -156,7 +162,8 @@ impl Cache {
     #[must_use]
     pub fn new(bytes: usize) -> Self {
         let inner = Inner { budget: bytes, ..Inner::default() };
-        Self { slab: Slab::new(), inner: Rc::new(RefCell::new(inner)), hits: Rc::default() }
+        let (hits, reads) = (Rc::default(), Throttle::new(read_bytes_max(bytes)));
+        Self { slab: Slab::new(), inner: Rc::new(RefCell::new(inner)), hits, reads }
     }
 
     /// Changes the budget, so that bytes can be leased between cores; what no longer fits is pushed out.
@@ -165,6 +172,13 @@ impl Cache {
         let before = std::mem::replace(&mut inner.budget, bytes);
         inner.make_room(0);
         self.slab.change_kept_bytes(before, bytes);
+        drop(inner);
+        self.reads.set_bytes_max(read_bytes_max(bytes));
+    }
+
+    /// What bounds the reads in flight.
+    pub(crate) const fn reads(&self) -> &Throttle {
+        &self.reads
     }
 
     /// The slab that memtables and blocks share.
@@ -234,6 +248,10 @@ impl Cache {
         }
         inner.sweep();
     }
+}
+
+fn read_bytes_max(budget_bytes: usize) -> usize {
+    (budget_bytes / READ_PART).max(READ_BYTES_MIN)
 }
 
 fn name_of(table: &Table, number: usize) -> u64 {

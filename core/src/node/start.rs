@@ -13,7 +13,7 @@ use pinion_wal::disk::{Disk, block_on};
 use pinion_wal::task::Tasks;
 use rustix::rand::{GetRandomFlags, getrandom};
 
-use super::{Directory, NodeError, make_room_for, watch};
+use super::{Directory, NodeError, allocator, make_room_for, watch};
 use crate::config::{Config, Secret};
 use crate::host::uring::{Cores, Opening, Plan, UringOptions, bind};
 use crate::host::{Machine, Now};
@@ -30,6 +30,7 @@ const MEMTABLE_SEAL_PART: usize = 4;
 /// # Errors
 /// When the node cannot be started, or ended other than by being asked to.
 pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<(), NodeError> {
+    allocator::give_back_what_is_freed();
     let signals = StopSignals::take_over()
         .map_err(|cause| NodeError::System { what: "signals cannot be taken over", cause })?;
     make_room_for(config.clients_max)?;
@@ -93,6 +94,7 @@ struct Node {
     word: Arc<Word>,
     seed: u64,
     settings: Settings,
+    log_buffer_bytes: usize,
 }
 
 impl Node {
@@ -110,7 +112,8 @@ impl Node {
         // Replaced by the layout that the directory has.
         let founding = Founding { cluster: ClusterId(1), node: NodeId(1) };
         let layout = Layout::found(&Wanted { cores, groups: None, founding });
-        Ok(Self { layout, word: Arc::new(Word::new()), seed: random()?, settings })
+        let log_buffer_bytes = ledger.bytes_per_core(Use::LogBuffers);
+        Ok(Self { layout, word: Arc::new(Word::new()), seed: random()?, settings, log_buffer_bytes })
     }
 
     /// Opens the machine of a core, on its thread and ring.
@@ -131,7 +134,7 @@ impl Node {
             engine,
             word: self.word.clone(),
             seed: self.seed ^ u64::from(core.0) << 48,
-            options: groups(floors.proposals.bytes()),
+            options: groups(floors.proposals.bytes(), self.log_buffer_bytes),
         };
         let now = host.now();
         let groups =
@@ -161,7 +164,7 @@ fn lay_out(config: &Config, directory: &Directory, ledger: &Ledger) -> Result<La
     let disk = Disk::new();
     let mut driver = DirectDisk::new(directory.path())?;
     let layout = block_on(&disk, &mut driver, None, layout::open(&disk, &wanted))?;
-    let wal = groups(ledger.bytes_per_core(Use::Proposals)).wal;
+    let wal = groups(ledger.bytes_per_core(Use::Proposals), ledger.bytes_per_core(Use::LogBuffers)).wal;
     Ok(block_on(&disk, &mut driver, None, rehome::rehome(&disk, layout, wanted.cores, &wal))?)
 }
 
@@ -173,8 +176,9 @@ fn rows(memtable_bytes: usize) -> pinion_lsm::Options {
     }
 }
 
-fn groups(proposal_bytes_max: usize) -> pinion_shard::Options {
-    pinion_shard::Options { proposal_bytes_max, ..pinion_shard::Options::default() }
+fn groups(proposal_bytes_max: usize, log_buffer_bytes: usize) -> pinion_shard::Options {
+    let wal = pinion_wal::Options::default().with_buffer_bytes(log_buffer_bytes);
+    pinion_shard::Options { proposal_bytes_max, wal, ..pinion_shard::Options::default() }
 }
 
 fn count_of(config: &Config) -> u16 {

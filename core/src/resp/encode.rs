@@ -30,6 +30,9 @@ pub struct Encoder<'a> {
 }
 
 impl<'a> Encoder<'a> {
+    /// Values from here on get no more memory than they need, in bytes.
+    const EXACT_BYTES_MIN: usize = 64 << 10;
+
     /// Writes to the end of `out`.
     pub fn new(out: &'a mut Vec<u8>, protocol: Protocol) -> Encoder<'a> {
         Encoder { out, protocol }
@@ -94,7 +97,12 @@ impl<'a> Encoder<'a> {
     /// A string of any bytes.
     #[inline]
     pub fn bulk(&mut self, bytes: &[u8]) {
-        self.out.reserve(bytes.len() + 16);
+        // Large values do not leave room for as many again: they wait for their clients by the megabyte.
+        if bytes.len() < Self::EXACT_BYTES_MIN {
+            self.out.reserve(bytes.len() + 16);
+        } else {
+            self.out.reserve_exact(bytes.len() + 16);
+        }
         self.tagged(b'$', bytes.len() as i64);
         self.out.extend_from_slice(bytes);
         self.end();

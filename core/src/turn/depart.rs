@@ -50,7 +50,7 @@ pub struct Spare {
 /// Buffers kept for later turns.
 const SPARE_BUFFERS_MAX: usize = 64;
 /// A larger buffer is freed.
-const SPARE_BUFFER_BYTES_MAX: usize = 256 << 10;
+const SPARE_BUFFER_BYTES_MAX: usize = 64 << 10;
 
 impl Spare {
     /// An empty buffer.

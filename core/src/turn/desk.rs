@@ -14,15 +14,19 @@ use super::flight::{Flights, Waiter};
 use super::gathering::{Gatherings, Step};
 use crate::command::{CommandId, encode};
 use crate::conn::{Conns, Passed, Place};
-use crate::ledger::Lease;
+use crate::ledger::{Budgets, Lease, Transit};
 use crate::message;
 use crate::metrics::Counters;
 use crate::resp::Encoder;
 use crate::stages::{Stage, Stages, Trail};
 use crate::{ConnId, Outbox};
 
-/// Bytes of values that one message of replies carries.
-const MESSAGE_BYTES_MAX: usize = 64 << 20;
+/// Memory that an awaited reply may take: its place, its flight, the read of the disk behind it.
+const AWAITED_BYTES: usize = 2 << 10;
+/// An array is encoded in memory that is kept for the next one, up to so many bytes.
+const SCRATCH_BYTES_MAX: usize = 256 << 10;
+/// Replies that may be awaited on any core.
+const AWAITED_MIN: usize = 1 << 10;
 
 /// A page that a gathering needs next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,16 +99,19 @@ pub struct Desk {
     /// Bytes of elements in gatherings.
     gathered_bytes: usize,
     send_buffers: Lease,
+    /// Replies to and from sibling cores that were not read yet.
+    pub transit: Transit,
 }
 
 impl Desk {
-    /// The desk of `core`, one of `cores`. Above what `send_buffers` can lease, replies with values become errors.
+    /// The desk of `core`, one of `cores`. Above what can be leased for send buffers, replies with values become errors.
     #[must_use]
-    pub fn new(core: CoreId, cores: u16, send_buffers: Lease) -> Self {
+    pub fn new(core: CoreId, cores: u16, budgets: &Budgets) -> Self {
+        let awaited_max = (budgets.proposals.lease().bytes() / AWAITED_BYTES).max(AWAITED_MIN);
         Self {
             core,
             conns: Conns::default(),
-            flights: Flights::default(),
+            flights: Flights::new(awaited_max),
             gatherings: Gatherings::default(),
             reports: Vec::new(),
             next_pages: Vec::new(),
@@ -117,7 +124,8 @@ impl Desk {
             outgoing: (0..cores).map(|_| Outgoing::default()).collect(),
             unsent_bytes: 0,
             gathered_bytes: 0,
-            send_buffers,
+            send_buffers: budgets.send_buffers.lease(),
+            transit: budgets.transit.clone(),
         }
     }
 
@@ -235,7 +243,9 @@ impl Desk {
             Waiter::Conn { conn, place, command } => {
                 let encoded = std::mem::take(&mut self.scratch);
                 self.fill(conn, place, command, open.flight, encoded.len(), |encoder| encoder.raw(&encoded));
-                self.scratch = encoded;
+                if encoded.capacity() <= SCRATCH_BYTES_MAX {
+                    self.scratch = encoded;
+                }
             }
             Waiter::Part { .. } => {
                 let head = match open.head {
@@ -311,7 +321,11 @@ impl Desk {
         {
             connection.write_answered(group);
         }
-        if value_bytes > 0 && !self.send_buffers.reach(self.unsent_bytes + value_bytes) {
+        // One value alone goes through, however large.
+        if value_bytes > 0
+            && self.unsent_bytes > 0
+            && !self.send_buffers.reach(self.unsent_bytes + value_bytes)
+        {
             self.counters.replies_refused += 1;
             let overloaded = Reply::Error(ReplyError::Overloaded);
             return self
@@ -428,6 +442,7 @@ impl Desk {
                     message::put_trail(&mut message, flight, trail);
                 }
             }
+            self.transit.depart(message.len());
             outbox.message(crate::CoreId(core as u16), message);
         }
     }
@@ -456,6 +471,7 @@ impl Desk {
     /// When it does not.
     pub fn check(&self) {
         assert!(self.open.is_none(), "an array lacks elements");
+        self.flights.check();
         self.conns.iter().for_each(crate::conn::Connection::check);
         let held: usize =
             self.conns.iter().map(|conn| conn.unsent_bytes + conn.out.len() + conn.ring.early_bytes()).sum();
@@ -483,9 +499,9 @@ impl Replies for Desk {
         if outgoing.answered.last() != Some(&to.slot) {
             outgoing.answered.push(to.slot);
         }
-        // Values of one turn for one core are bounded; the rest becomes an error, which refuses a whole array.
+        // Values under way between cores are bounded; the rest becomes an error, which refuses a whole array.
         let reply = match reply {
-            Reply::Bulk(bytes) if outgoing.message.len() + bytes.len() > MESSAGE_BYTES_MAX => {
+            Reply::Bulk(bytes) if !self.transit.has_room(outgoing.message.len(), bytes.len()) => {
                 Reply::Error(ReplyError::Overloaded)
             }
             reply => reply,

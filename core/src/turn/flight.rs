@@ -46,13 +46,33 @@ pub struct Flight {
 }
 
 /// All flights of a core.
-#[derive(Default)]
 pub struct Flights {
     slots: Vec<Flight>,
     free: Vec<u32>,
+    /// Replies that have not left.
+    held: usize,
+    held_max: usize,
+}
+
+impl Default for Flights {
+    fn default() -> Self {
+        Self::new(usize::MAX)
+    }
 }
 
 impl Flights {
+    /// No flights. The core is crowded once `held_max` replies are awaited.
+    #[must_use]
+    pub const fn new(held_max: usize) -> Self {
+        Self { slots: Vec::new(), free: Vec::new(), held: 0, held_max }
+    }
+
+    /// Whether so many replies are awaited that connections shall not add many.
+    #[must_use]
+    pub const fn is_crowded(&self) -> bool {
+        self.held >= self.held_max
+    }
+
     /// Starts a flight; it ends after as many [`Flights::release`] as it got waiters and holds.
     pub fn start(&mut self, writes: Option<GroupId>) -> u32 {
         let slot = self.free.pop().unwrap_or_else(|| {
@@ -71,6 +91,7 @@ impl Flights {
         let flight = &mut self.slots[flight as usize];
         flight.waiters.push(waiter);
         flight.held += 1;
+        self.held += 1;
         (flight.waiters.len() - 1) as u32
     }
 
@@ -87,12 +108,14 @@ impl Flights {
     /// Keeps a flight until one more [`Flights::release`].
     pub fn hold(&mut self, flight: u32) {
         self.slots[flight as usize].held += 1;
+        self.held += 1;
     }
 
     /// A reply has left, or was dropped. The last one ends the flight.
     pub fn release(&mut self, slot: u32) {
         let flight = &mut self.slots[slot as usize];
         flight.held = flight.held.checked_sub(1).expect("no more replies leave than were awaited");
+        self.held -= 1;
         if flight.held == 0 {
             flight.waiters.clear();
             self.free.push(slot);
@@ -112,8 +135,16 @@ impl Flights {
 
     /// Replies that have not left.
     #[must_use]
-    pub fn held(&self) -> usize {
-        self.slots.iter().map(|flight| flight.held as usize).sum()
+    pub const fn held(&self) -> usize {
+        self.held
+    }
+
+    /// What must hold.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn check(&self) {
+        assert_eq!(self.slots.iter().map(|flight| flight.held as usize).sum::<usize>(), self.held);
     }
 }
 

@@ -78,6 +78,7 @@ impl<O: Owner> Core<O> {
                         Item::Read { .. } | Item::Batch { .. } => unreachable!("replies hold no request"),
                     }
                 }
+                self.desk.transit.arrive(bytes.len());
             }
             Message::Question { gathering, part, subject } => {
                 let mut answer = outbox.buffer();
@@ -178,7 +179,7 @@ impl<O: Owner> Core<O> {
                 connection.input_need = 0;
                 return at;
             }
-            if !connection.may_parse() {
+            if !connection.may_parse(self.desk.flights.is_crowded()) {
                 return self.stall(conn, at);
             }
             let limits = Limits {
@@ -225,11 +226,12 @@ impl<O: Owner> Core<O> {
     fn take_in_backlog(&mut self) {
         let waiting = std::mem::take(&mut self.backlog);
         for conn in waiting {
+            let crowded = self.desk.flights.is_crowded();
             let Some(connection) = self.desk.conns.get_mut(conn) else { continue };
             if connection.phase != Phase::Open {
                 continue;
             }
-            if !connection.may_go_on() {
+            if !connection.may_go_on(crowded) {
                 self.backlog.push(conn);
                 continue;
             }

@@ -18,7 +18,7 @@ pub struct Settings {
     pub password: Option<Vec<u8>>,
     /// Bytes of the longest argument.
     pub value_bytes_max: usize,
-    /// What the cores lease of the node's memory.
+    /// What the cores lease of the node's memory: the settings of all cores of a node are clones of one.
     pub budgets: Budgets,
     /// Bytes of memory that the whole server may use.
     pub memory_bytes_max: u64,

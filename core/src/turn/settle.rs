@@ -13,15 +13,17 @@ impl<O: Owner> Core<O> {
             self.settle_one(conn, outbox);
         }
         self.desk.listed_done(listed);
+        let crowded = self.desk.flights.is_crowded();
         self.backlog.iter().any(|&conn| {
             self.desk
                 .conns
                 .get(conn)
-                .is_some_and(|connection| connection.phase == Phase::Open && connection.may_go_on())
+                .is_some_and(|connection| connection.phase == Phase::Open && connection.may_go_on(crowded))
         })
     }
 
     fn settle_one(&mut self, conn: ConnId, outbox: &mut Outbox) {
+        let crowded = self.desk.flights.is_crowded();
         let Some(connection) = self.desk.conns.get_mut(conn) else { return };
         connection.listed = false;
         if connection.phase == Phase::Closing {
@@ -44,11 +46,11 @@ impl<O: Owner> Core<O> {
             outbox.recycle(std::mem::take(&mut connection.out));
             return outbox.close(conn);
         }
-        let full = connection.stalled || !connection.may_parse();
+        let full = connection.stalled || !connection.may_parse(crowded);
         if full && !connection.paused {
             connection.paused = true;
             outbox.pause_receive(conn);
-        } else if connection.paused && !connection.stalled && connection.may_resume() {
+        } else if connection.paused && !connection.stalled && connection.may_resume(crowded) {
             connection.paused = false;
             outbox.resume_receive(conn);
         }

@@ -1,7 +1,7 @@
 //! Reading tables: from the cache without waiting, or through it from the disk.
 
-use std::cell::Cell as StdCell;
-use std::rc::Rc;
+use std::cell::{Cell as StdCell, RefCell};
+use std::rc::{Rc, Weak};
 
 use pinion_wal::disk::{AlignedBuf, BLOCK_BYTES, Disk, DiskOp, FileId};
 use pinion_wal::task::Spawner;
@@ -24,6 +24,9 @@ use crate::slab::{Piece, prefetch};
 /// Bytes that a verification reads at once.
 const VERIFY_BYTES: u64 = 256 << 10;
 
+/// Index and filter take about this part of a table.
+const META_PART: u64 = 16;
+
 /// An open table. The file stays open, and stays on the disk, as long as anyone holds the table.
 pub(crate) struct Table {
     pub info: TableInfo,
@@ -33,6 +36,8 @@ pub(crate) struct Table {
     cache: Cache,
     /// The meta, while it is cached.
     meta: Held<Meta>,
+    /// The meta that somebody uses, cached or not: all share one.
+    used_meta: RefCell<Weak<Meta>>,
     /// No version names the table any more: its file goes with it.
     obsolete: StdCell<bool>,
     /// A block or the footer was found damaged: compactions leave the table alone.
@@ -60,7 +65,8 @@ impl Table {
     pub fn new(info: TableInfo, file: FileId, disk: Disk, cache: Cache) -> Rc<Self> {
         let path = table_path(info.origin.tree, info.origin.number);
         let (meta, obsolete, damaged) = (Held::default(), StdCell::new(false), StdCell::new(false));
-        Rc::new(Self { info, path, file, disk, cache, meta, obsolete, damaged })
+        let used_meta = RefCell::default();
+        Rc::new(Self { info, path, file, disk, cache, meta, used_meta, obsolete, damaged })
     }
 
     /// Lets the file go with the last holder of the table.
@@ -177,15 +183,28 @@ impl Table {
         if let Some(meta) = self.meta.used() {
             return Ok(meta.clone());
         }
-        let meta = Rc::new(self.noting_damage(self.load_meta().await)?);
+        let meta = self.shared_meta().await?;
         Ok(self.cache.insert_meta(self, meta))
+    }
+
+    /// The meta that others use, or a fresh one. Many may want it at the same time: it is read once.
+    async fn shared_meta(&self) -> Result<Rc<Meta>, ReadError> {
+        let part = usize::try_from(self.info.bytes / META_PART).expect("files fit memory");
+        let _held = self.cache.reads().enter(part).await;
+        let cached = self.meta.used().map(|meta| meta.clone());
+        if let Some(meta) = cached.or_else(|| self.used_meta.borrow().upgrade()) {
+            return Ok(meta);
+        }
+        let meta = Rc::new(self.noting_damage(self.load_meta().await)?);
+        *self.used_meta.borrow_mut() = Rc::downgrade(&meta);
+        Ok(meta)
     }
 
     /// The meta, without a place in the cache: for scans that must not push out what is hot.
     pub async fn meta_uncached(&self) -> Result<Rc<Meta>, ReadError> {
         match self.meta.used().map(|meta| meta.clone()) {
             Some(meta) => Ok(meta),
-            None => self.noting_damage(self.load_meta().await).map(Rc::new),
+            None => self.shared_meta().await,
         }
     }
 
@@ -196,6 +215,12 @@ impl Table {
             return Ok(block.clone());
         }
         let handle = meta.index.handle(number);
+        let _held = self.cache.reads().enter(handle.bytes as usize).await;
+        // Whoever was let in before may have brought it.
+        if let Some(block) = meta.blocks[number].used() {
+            self.cache.hit();
+            return Ok(block.clone());
+        }
         let bytes = self.read(handle.offset, handle.bytes.into()).await?;
         let block = Rc::new(self.decode_block(&bytes, handle.offset)?);
         self.cache.insert_block(self, meta, number, &block);

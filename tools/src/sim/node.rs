@@ -97,6 +97,7 @@ fn open_cores(
     };
     let layout: Layout = run_until(disk, sim, None, found).map_err(stalled)??;
     let word = Arc::new(Word::new());
+    let settings = Settings::new(CoreId(0), options.cores, layout.node);
     let mut machines = Vec::new();
     for core in (0..options.cores).map(CoreId) {
         let mut tasks = Tasks::new(Rc::new(ticks.clone()));
@@ -114,7 +115,7 @@ fn open_cores(
         let now = pinion_shard::Now { mono: sim.clock(), wall_ms: options.world.wall_at(sim.clock()) };
         let opened = run_until(disk, sim, Some(&mut tasks), Groups::open(setup, now)).map_err(stalled)?;
         let groups = opened.map_err(|e| e.to_string())?;
-        let settings = Rc::new(Settings::new(core, options.cores, layout.node));
+        let settings = Rc::new(Settings { core, ..settings.clone() });
         machines.push(TimedCore(Core::over(settings, groups, tasks, Rc::new(ticks.clone()))));
     }
     Ok(machines)

@@ -139,6 +139,8 @@ fn open(sim: &mut SimDisk, options: &NodeOptions) -> Result<Opened, StartError> 
     let (disk, ticks, word) = (Disk::new(), SimTicks::new(), Arc::new(Word::new()));
     let layout =
         run_until(&disk, sim, None, layout_for(&disk, options)).map_err(|_| StartError::Stalled)??;
+    let mut settings = Settings::new(CoreId(0), options.cores, layout.node);
+    settings.password.clone_from(&options.password);
     let mut cores = Vec::new();
     for core in (0..options.cores).map(CoreId) {
         let shared: Rc<dyn Ticks> = Rc::new(ticks.clone());
@@ -158,8 +160,7 @@ fn open(sim: &mut SimDisk, options: &NodeOptions) -> Result<Opened, StartError> 
         let now = pinion_shard::Now { mono: sim.clock(), wall_ms: options.world.wall_at(sim.clock()) };
         let opening = Groups::open(setup, now);
         let groups = run_until(&disk, sim, Some(&mut tasks), opening).map_err(|_| StartError::Stalled)??;
-        let mut settings = Settings::new(core, options.cores, layout.node);
-        settings.password.clone_from(&options.password);
+        let settings = Settings { core, ..settings.clone() };
         cores.push(Core::over(Rc::new(settings), groups, tasks, shared));
     }
     Ok((disk, ticks, cores))

@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "the kernel reads and writes memory that submissions point to")]
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
@@ -21,6 +22,10 @@ const SUBMISSIONS: u32 = 1024;
 const COMPLETIONS: u32 = 8192;
 /// Buffers registered with the kernel, at most: those of the log, which are used again and again, come first.
 const REGISTERED_MAX: u32 = 16;
+/// A submission that the kernel refuses is tried so often, with this pause in nanoseconds, before the core gives up.
+const REFUSALS_MAX: u32 = 10_000;
+/// See [`REFUSALS_MAX`].
+const REFUSAL_NANOS: u64 = 1_000_000;
 /// The group number of the receive buffers.
 pub const RECEIVE_GROUP: u16 = 0;
 
@@ -76,6 +81,8 @@ pub struct Ring {
     buffers: Option<BufferRing>,
     /// Numbers given to registered buffers; the maximum when there are none left.
     registered: u32,
+    /// Completions taken while a submission had to wait.
+    stashed: VecDeque<Completion>,
 }
 
 impl Ring {
@@ -93,7 +100,7 @@ impl Ring {
         if !uring.params().is_feature_ext_arg() || !uring.params().is_feature_nodrop() {
             return Err(RingError::TooOld);
         }
-        Ok(Self { uring, buffers: None, registered: 0 })
+        Ok(Self { uring, buffers: None, registered: 0, stashed: VecDeque::new() })
     }
 
     /// The descriptor of the ring, to which siblings send wake-ups.
@@ -173,21 +180,41 @@ impl Ring {
     /// Everything the entry points to stays valid until its completion (its last one, of several) was taken.
     pub unsafe fn push(&mut self, entry: &squeue::Entry, token: Token) {
         let entry = entry.clone().user_data(token.bits());
-        loop {
+        for _ in 0..REFUSALS_MAX {
             // SAFETY: promised by the caller.
             if unsafe { self.uring.submission().push(&entry) }.is_ok() {
                 return;
             }
             match self.uring.submit() {
                 Ok(_) => {}
-                Err(error) if is_transient(&error) => {}
+                // The kernel has no room for completions, or no memory: taking some makes room, and a moment may help.
+                Err(error) if is_transient(&error) => {
+                    self.stash_completions();
+                    if let Err(error) = self.enter(Wait::Nanos(REFUSAL_NANOS)) {
+                        panic!("the ring of this core cannot be entered: {error}");
+                    }
+                    self.stash_completions();
+                }
                 Err(error) => panic!("the ring of this core refuses submissions: {error}"),
             }
+        }
+        panic!(
+            "the kernel has taken no submission for {REFUSALS_MAX} ms: it is out of memory, or its io_uring is stuck"
+        );
+    }
+
+    /// Takes the completions that are there, for [`Ring::next`] to answer first: their slots are free then.
+    fn stash_completions(&mut self) {
+        while let Some(entry) = self.uring.completion().next() {
+            let token = Token::from_bits(entry.user_data());
+            self.stashed.push_back(Completion { token, result: entry.result(), flags: entry.flags() });
         }
     }
 
     /// Submits what is queued, lets the kernel finish what it can, and waits as asked.
     pub fn enter(&mut self, wait: Wait) -> io::Result<()> {
+        // What was stashed is answered at once.
+        let wait = if self.stashed.is_empty() { wait } else { Wait::No };
         let submissions = u32::try_from(self.uring.submission().len()).expect("the queue is small");
         let nanos = if let Wait::Nanos(nanos) = wait { nanos } else { 0 };
         let time = [nanos / 1_000_000_000, nanos % 1_000_000_000];
@@ -209,11 +236,14 @@ impl Ring {
 
     /// Whether an enter would find something: a completion is there, or the kernel has work to finish for this thread.
     pub fn is_ready(&mut self) -> bool {
-        !self.uring.completion().is_empty() || self.uring.submission().taskrun()
+        !self.stashed.is_empty() || !self.uring.completion().is_empty() || self.uring.submission().taskrun()
     }
 
     /// The next completion.
     pub fn next(&mut self) -> Option<Completion> {
+        if let Some(completion) = self.stashed.pop_front() {
+            return Some(completion);
+        }
         let entry = self.uring.completion().next()?;
         let token = Token::from_bits(entry.user_data());
         Some(Completion { token, result: entry.result(), flags: entry.flags() })
@@ -326,6 +356,25 @@ mod tests {
             ring.enter(Wait::Forever).expect("entering works");
             while let Some(completion) = ring.next() {
                 assert_eq!((completion.token, completion.result), (Token::disk(seen), 0));
+                seen += 1;
+            }
+        }
+    }
+
+    /// More submissions than the kernel has room for completions, none of which is taken in between.
+    #[test]
+    fn submissions_beyond_the_room_for_completions_all_complete() {
+        let mut ring = Ring::new().expect("this kernel has what the host needs");
+        let count = 4 * COMPLETIONS;
+        for slot in 0..count {
+            // SAFETY: the operation touches no memory.
+            unsafe { ring.push(&opcode::Nop::new().build(), Token::disk(slot)) };
+        }
+        let mut seen = 0;
+        while seen < count {
+            ring.enter(Wait::Forever).expect("entering works");
+            while let Some(completion) = ring.next() {
+                assert_eq!(completion.token, Token::disk(seen));
                 seen += 1;
             }
         }

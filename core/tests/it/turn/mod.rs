@@ -38,9 +38,10 @@ pub fn memory_node(seed: u64, cores: u16, groups: u32, world: World, adjust: imp
     let founding = Founding { cluster: ClusterId(1), node: NodeId(1) };
     let layout = Layout::found(&Wanted { cores, groups: Some(groups), founding });
     let ticks = SimTicks::new();
+    let mut settings = Settings::new(CoreId(0), cores, NodeId(1));
+    adjust(&mut settings);
     let machines = (0..cores).map(|core| {
-        let mut settings = Settings::new(CoreId(core), cores, NodeId(1));
-        adjust(&mut settings);
+        let settings = Settings { core: CoreId(core), ..settings.clone() };
         let groups = MemoryGroups::new(seed ^ u64::from(core), layout.groups_on(CoreId(core)));
         let shared = Rc::new(ticks.clone());
         Core::new(Rc::new(settings), Routes::of(&layout), groups, Tasks::new(shared.clone()), shared)
