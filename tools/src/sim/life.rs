@@ -63,7 +63,11 @@ impl<'a, M: Machine> Life<'a, M> {
         last: bool,
     ) -> Result<Ended, String> {
         if !self.check(sessions, histories)? {
-            return self.end(Ending::Poisoned);
+            return if last {
+                Err("no fault is left, and it does not serve".into())
+            } else {
+                self.end(Ending::Poisoned)
+            };
         }
         let ending = self.load(sessions, histories, rng, last)?;
         if !last || ending == Ending::Poisoned {
@@ -113,7 +117,8 @@ impl<'a, M: Machine> Life<'a, M> {
         }
     }
 
-    /// As [`Life::ask`], again when a fault of the disk failed one of the reads.
+    /// As [`Life::ask`], again when a fault of the disk failed one of the reads. A group that such a fault has halted
+    /// refuses every read and says so: this life can tell no more, as if the node had ended itself.
     fn ask_until_read(
         &mut self,
         line: &mut Line,
@@ -121,16 +126,17 @@ impl<'a, M: Machine> Life<'a, M> {
         replies: usize,
     ) -> Result<Option<Vec<Value>>, String> {
         let faulty = self.plan.reads_may_fail();
+        let mut halted = false;
         for _ in 0..READS_MAX {
             let answered = self.ask(line, request, replies)?;
             let failed = answered.iter().flatten().find(|reply| matches!(reply, Value::Error(_)));
             match failed {
-                Some(_) if faulty => {}
+                Some(Value::Error(text)) if faulty => halted = text.starts_with("READONLY"),
                 Some(error) => return Err(format!("a read was answered with {error:?}")),
                 None => return Ok(answered),
             }
         }
-        Err(format!("{READS_MAX} reads failed one after another"))
+        if halted { Ok(None) } else { Err(format!("{READS_MAX} reads failed one after another")) }
     }
 
     /// Reads everything and compares; answers false when the node ended itself.
