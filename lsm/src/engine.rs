@@ -172,6 +172,12 @@ impl Engine {
         self.shared.memtable_bytes()
     }
 
+    /// The budget of all memtables together.
+    #[must_use]
+    pub fn memtable_bytes_max(&self) -> usize {
+        self.shared.memtable_bytes_max.get()
+    }
+
     /// Changes the budget of all memtables together, so that bytes can be leased between cores. What lies above a smaller
     /// one stays until it is flushed.
     pub fn set_memtable_bytes_max(&self, bytes: usize) {

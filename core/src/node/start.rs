@@ -95,6 +95,8 @@ struct Node {
     seed: u64,
     settings: Settings,
     log_buffer_bytes: usize,
+    /// A core's part of the memory for rows that are not flushed.
+    memtable_bytes: usize,
 }
 
 impl Node {
@@ -113,7 +115,9 @@ impl Node {
         let founding = Founding { cluster: ClusterId(1), node: NodeId(1) };
         let layout = Layout::found(&Wanted { cores, groups: None, founding });
         let log_buffer_bytes = ledger.bytes_per_core(Use::LogBuffers);
-        Ok(Self { layout, word: Arc::new(Word::new()), seed: random()?, settings, log_buffer_bytes })
+        let memtable_bytes = ledger.bytes_per_core(Use::Memtables);
+        let word = Arc::new(Word::new());
+        Ok(Self { layout, word, seed: random()?, settings, log_buffer_bytes, memtable_bytes })
     }
 
     /// Opens the machine of a core, on its thread and ring.
@@ -134,7 +138,7 @@ impl Node {
             engine,
             word: self.word.clone(),
             seed: self.seed ^ u64::from(core.0) << 48,
-            options: groups(floors.proposals.bytes(), self.log_buffer_bytes),
+            options: groups(floors.proposals.bytes(), self.log_buffer_bytes, self.memtable_bytes),
         };
         let now = host.now();
         let groups =
@@ -164,7 +168,9 @@ fn lay_out(config: &Config, directory: &Directory, ledger: &Ledger) -> Result<La
     let disk = Disk::new();
     let mut driver = DirectDisk::new(directory.path())?;
     let layout = block_on(&disk, &mut driver, None, layout::open(&disk, &wanted))?;
-    let wal = groups(ledger.bytes_per_core(Use::Proposals), ledger.bytes_per_core(Use::LogBuffers)).wal;
+    let [proposals, buffers, memtables] =
+        [Use::Proposals, Use::LogBuffers, Use::Memtables].map(|of| ledger.bytes_per_core(of));
+    let wal = groups(proposals, buffers, memtables).wal;
     Ok(block_on(&disk, &mut driver, None, rehome::rehome(&disk, layout, wanted.cores, &wal))?)
 }
 
@@ -176,8 +182,15 @@ fn rows(memtable_bytes: usize) -> pinion_lsm::Options {
     }
 }
 
-fn groups(proposal_bytes_max: usize, log_buffer_bytes: usize) -> pinion_shard::Options {
+fn groups(
+    proposal_bytes_max: usize,
+    log_buffer_bytes: usize,
+    memtable_bytes: usize,
+) -> pinion_shard::Options {
     let wal = pinion_wal::Options::default().with_buffer_bytes(log_buffer_bytes);
+    // What memtables cannot hold need not be replayed: a start then takes as long as the rows that are not flushed ask for.
+    let retained_bytes_max = (memtable_bytes as u64).clamp(2 * wal.segment_bytes, wal.retained_bytes_max);
+    let wal = pinion_wal::Options { retained_bytes_max, ..wal };
     pinion_shard::Options { proposal_bytes_max, wal, ..pinion_shard::Options::default() }
 }
 

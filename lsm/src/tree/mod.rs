@@ -324,6 +324,18 @@ impl Tree {
         self.shared.flushed.borrow().clone()
     }
 
+    /// Bytes of the active memtable.
+    #[must_use]
+    pub fn active_bytes(&self) -> usize {
+        self.shared.memtables.borrow().active.bytes()
+    }
+
+    /// Whether a sealed memtable is on its way to a table, with nothing in the way.
+    #[must_use]
+    pub fn is_flushing(&self) -> bool {
+        !self.shared.memtables.borrow().sealed.is_empty() && self.shared.trouble.borrow().is_none()
+    }
+
     /// Bytes of this tree's memtables.
     #[must_use]
     pub fn memtable_bytes(&self) -> usize {

@@ -167,21 +167,32 @@ impl Groups {
     pub(super) fn oversee_space(&mut self) {
         for at in 0..self.members.len() {
             let member = &mut self.members[at];
-            if member.sealing {
-                let flushed = member.group.machine.apply.tree().flushed();
-                if flushed.index > member.flushed {
-                    member.flushed = flushed.index;
-                    member.sealing = false;
-                    self.wal.append_first(member.group.id, flushed.index.next(), flushed.term);
-                }
-            } else if member.group.machine.apply.tree().should_seal() {
+            let flushed = member.group.machine.apply.tree().flushed();
+            if flushed.index > member.flushed {
+                member.flushed = flushed.index;
+                member.sealing = false;
+                self.wal.append_first(member.group.id, flushed.index.next(), flushed.term);
+            } else if !member.sealing && member.group.machine.apply.tree().should_seal() {
                 self.request_seal(at);
             }
         }
+        self.seal_the_largest();
         for group in self.wal.needs_truncation() {
             if let Some(at) = self.position_of(group) {
                 self.request_seal(at);
             }
+        }
+    }
+
+    /// Seals the largest active memtable while those that are not on their way to tables take half of the budget: the
+    /// other half is for what is on its way, and for what comes meanwhile.
+    fn seal_the_largest(&mut self) {
+        let grow = self.members.iter().enumerate().filter(|(_, member)| !member.sealing);
+        let sizes = grow.map(|(at, member)| (member.group.machine.apply.tree().active_bytes(), at));
+        let (sum, largest) =
+            sizes.fold((0, (0, 0)), |(sum, largest), size| (sum + size.0, largest.max(size)));
+        if sum >= self.engine.memtable_bytes_max() / 2 {
+            self.request_seal(largest.1);
         }
     }
 

@@ -61,8 +61,15 @@ impl Groups {
             return Err(OpenError::Stray { log, group });
         }
         let late = Late::default();
-        let opening =
-            Opening { disk: &disk, layout: &layout, spawner: &spawner, engine: &engine, late: &late, seed };
+        let opening = Opening {
+            disk: &disk,
+            layout: &layout,
+            spawner: &spawner,
+            engine: &engine,
+            late: &late,
+            groups: ids.len(),
+            seed,
+        };
         let mut members = Vec::with_capacity(ids.len());
         for &id in &ids {
             // Every group has had a record since the directory was founded. Without one it is not new: what there was may
@@ -115,6 +122,8 @@ struct Opening<'a> {
     spawner: &'a Spawner,
     engine: &'a Engine,
     late: &'a Late,
+    /// How many groups the core has.
+    groups: usize,
     seed: u64,
 }
 
@@ -133,12 +142,14 @@ impl Opening<'_> {
         let lanes = Lanes::new(options.lanes).expect("a number of lanes that exists");
         let mut apply = Apply::open(tree, &boundary, lanes, self.spawner.clone())
             .map_err(|error| OpenError::State { group: id, error })?;
+        let seal = self.engine.memtable_bytes_max() / 2 / self.groups.max(1);
+        let memtables = Memtables { engine: self.engine, seal };
         let standing = match &found.lost {
             Some(damage) => Standing::Damaged(damage.to_string()),
             None => {
                 check_continuity(id, &boundary, &found)?;
                 // What it could not execute when it ran it cannot execute now; the other groups can.
-                match replay(self.disk, &mut apply, &boundary, &found).await {
+                match replay(self.disk, &mut apply, &boundary, &found, memtables).await {
                     Ok(()) => Standing::Sound,
                     Err(halt) => Standing::Halted(halt.to_string()),
                 }
@@ -228,18 +239,33 @@ fn check_continuity(group: GroupId, boundary: &Boundary, found: &RecoveredGroup)
     Ok(())
 }
 
+/// What a replay may fill: the memtable of a group is sealed at `seal` bytes, so that those of all groups, replayed one
+/// after another, take half of the budget.
+#[derive(Clone, Copy)]
+struct Memtables<'a> {
+    engine: &'a Engine,
+    seal: usize,
+}
+
 /// Applies the entries behind the rows, and waits until that is done.
 async fn replay(
     disk: &Disk,
     apply: &mut Apply,
     boundary: &Boundary,
     found: &RecoveredGroup,
+    memtables: Memtables<'_>,
 ) -> Result<(), Halt> {
     let mut behind = found.entries.iter().filter(|entry| entry.index > boundary.index).peekable();
     let mut nobody = |_: ReplyTo, _: crate::Reply<'_>| {};
     loop {
-        // A few entries at a time: what is submitted is kept in memory until it is applied.
-        while apply.submitted_bytes() < REPLAY_BYTES_MAX
+        if apply.tree().active_bytes() >= memtables.seal && !apply.tree().is_flushing() {
+            apply.request_seal();
+        }
+        // A few entries at a time: what is submitted is kept in memory until it is applied. While memtables on their way to
+        // tables will make room, they are waited for; what is applied meanwhile has a quarter of the budget.
+        let full = memtables.engine.memtable_bytes() >= memtables.engine.memtable_bytes_max() / 4 * 3;
+        while !(full && apply.tree().is_flushing())
+            && apply.submitted_bytes() < REPLAY_BYTES_MAX.min(memtables.seal)
             && let Some(entry) = behind.next()
         {
             if entry.kind != EntryType::EntryNormal as u8 {

@@ -5,6 +5,7 @@ mod crash;
 mod groups;
 mod layout;
 mod lost;
+mod memtables;
 #[cfg(feature = "planted")]
 mod planted;
 mod word_model;
