@@ -2,6 +2,7 @@
 #![expect(clippy::duplicate_mod, reason = "one source file is checked under two sets of atomics")]
 
 mod crash;
+mod digests;
 mod groups;
 mod layout;
 mod lost;
