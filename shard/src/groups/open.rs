@@ -53,7 +53,7 @@ impl Groups {
     pub async fn open(setup: Setup, now: Now) -> Result<Self, OpenError> {
         let Setup { core, layout, disk, spawner, engine, word, seed, options } = setup;
         let log = LogId(u32::from(core.0));
-        let (wal, mut recovered) = Wal::open(&disk, log, options.wal.clone())
+        let (mut wal, mut recovered) = Wal::open(&disk, log, options.wal.clone())
             .await
             .map_err(|error| OpenError::Log { log, error })?;
         let ids = layout.groups_on(core);
@@ -70,6 +70,8 @@ impl Groups {
             groups: ids.len(),
             seed,
         };
+        let whole = |id| recovered.groups.get(id).is_some_and(|found| found.lost.is_none());
+        let concerns_nobody = ids.iter().all(whole);
         let mut members = Vec::with_capacity(ids.len());
         for &id in &ids {
             // Every group has had a record since the directory was founded. Without one it is not new: what there was may
@@ -80,6 +82,11 @@ impl Groups {
                 (None, None) => return Err(OpenError::Unknown { log, group: id }),
             };
             members.push(opening.member(id, found, &options).await?);
+        }
+        if concerns_nobody {
+            // Every group was found and is whole: what is damaged held nothing that is missing, and keeps no segment.
+            let accepted = wal.accept_damage();
+            assert!(accepted, "no group has lost records");
         }
         let oracle = ids.contains(&CLOCK_GROUP).then(|| Oracle::new(word.clone()));
         let mut groups = Self {

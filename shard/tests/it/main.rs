@@ -1,6 +1,7 @@
 //! The integration tests of this crate.
 #![expect(clippy::duplicate_mod, reason = "one source file is checked under two sets of atomics")]
 
+mod accepted;
 mod crash;
 mod digests;
 mod groups;
