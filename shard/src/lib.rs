@@ -20,6 +20,7 @@ mod key;
 pub mod layout;
 pub mod lease;
 pub mod limits;
+pub mod loss;
 pub mod node;
 mod now;
 pub mod planted;

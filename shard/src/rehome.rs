@@ -43,7 +43,7 @@ pub enum RehomeError {
     },
     /// Acknowledged records of a group are damaged: it stays where it is.
     #[error(
-        "group {group} cannot be moved to another core: {damage}; open the directory with {cores} cores, as before"
+        "group {group} cannot be moved to another core: {damage}; open the directory with {cores} cores, as before, or give up what is lost of it with --accept-loss {group}"
     )]
     Damaged {
         /// The group.
@@ -55,15 +55,17 @@ pub enum RehomeError {
     },
     /// A log that this directory had is not there.
     #[error(
-        "the directory {dir} is gone, and with it acknowledged writes: put it back, or restore the whole data directory"
+        "the directory {dir} is gone, and with it acknowledged writes: put it back, restore the whole data directory, or give up what is lost with --accept-loss {groups}"
     )]
     LogGone {
         /// Where it was.
         dir: String,
+        /// The groups that lived there, as a list.
+        groups: String,
     },
     /// No log knows of a group, and none tells why.
     #[error(
-        "no log holds group {group}, and acknowledged writes are gone with it: put the missing directories log-* back, or restore the whole data directory"
+        "no log holds group {group}, and acknowledged writes are gone with it: put the missing directories log-* back, restore the whole data directory, or give up what is lost of it with --accept-loss {group}"
     )]
     GroupGone {
         /// The group.
@@ -86,9 +88,10 @@ pub async fn rehome(
 ) -> Result<Layout, RehomeError> {
     if layout.moving_to.is_none() {
         let there = log_ids(disk).await?;
-        let mut former = (0..layout.cores).map(|core| LogId(core.into()));
-        if let Some(gone) = former.find(|log| !there.contains(log)) {
-            return Err(RehomeError::LogGone { dir: dir_of(gone) });
+        let mut former = (0..layout.cores).map(CoreId);
+        if let Some(gone) = former.find(|core| !there.contains(&LogId(core.0.into()))) {
+            let groups: Vec<String> = layout.groups_on(gone).iter().map(GroupId::to_string).collect();
+            return Err(RehomeError::LogGone { dir: dir_of(LogId(gone.0.into())), groups: groups.join(",") });
         }
         if layout.cores == cores {
             return Ok(layout);
@@ -138,7 +141,7 @@ async fn open_logs(disk: &Disk, cores: u16, options: &pinion_wal::Options) -> Re
 }
 
 /// The logs that have a directory.
-async fn log_ids(disk: &Disk) -> Result<Vec<LogId>, RehomeError> {
+pub(crate) async fn log_ids(disk: &Disk) -> Result<Vec<LogId>, DiskError> {
     let names = disk.list("").await?;
     let number = |name: &String| name.strip_prefix("log-").and_then(|number| number.parse().ok());
     Ok(names.iter().filter_map(number).map(LogId).collect())

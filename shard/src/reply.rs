@@ -74,7 +74,9 @@ pub enum ReplyError {
     #[error("a disk operation failed: the group has stopped")]
     Poisoned,
     /// Acknowledged records of the group are damaged: it refuses to serve.
-    #[error("records of the group are damaged: it refuses to serve")]
+    #[error(
+        "records of the group are damaged: it refuses to serve; the server said at its start which and what to do"
+    )]
     Damaged,
     /// A block with this key does not verify.
     #[error("a block that this key needs is damaged")]

@@ -26,11 +26,13 @@ fn as_text(path: &Path, setting: &Setting, value: &toml::Value) -> Result<String
     use toml::Value;
     match (value, setting.kind) {
         (Value::String(text), _) => Ok(text.clone()),
-        (Value::Integer(number), Kind::Count | Kind::Bytes | Kind::Cpus) => Ok(number.to_string()),
+        (Value::Integer(number), Kind::Count | Kind::Bytes | Kind::Cpus | Kind::Groups) => {
+            Ok(number.to_string())
+        }
         (Value::Boolean(yes), Kind::Bool) => Ok(yes.to_string()),
-        (Value::Array(cpus), Kind::Cpus) if cpus.iter().all(Value::is_integer) => {
-            let cpus: Vec<String> = cpus.iter().map(Value::to_string).collect();
-            Ok(cpus.join(","))
+        (Value::Array(numbers), Kind::Cpus | Kind::Groups) if numbers.iter().all(Value::is_integer) => {
+            let numbers: Vec<String> = numbers.iter().map(Value::to_string).collect();
+            Ok(numbers.join(","))
         }
         _ => Err(ConfigError::Value {
             given: super::Source::File { path: path.to_owned(), key: setting.key() },
@@ -40,6 +42,7 @@ fn as_text(path: &Path, setting: &Setting, value: &toml::Value) -> Result<String
                 Kind::Count => "a whole number".to_owned(),
                 Kind::Bytes => "a number of bytes, or a text like \"4GiB\"".to_owned(),
                 Kind::Cpus => "a list of CPUs like [0, 1]".to_owned(),
+                Kind::Groups => "a list of groups like [16, 17]".to_owned(),
                 Kind::Bool => "true or false".to_owned(),
             },
         }),

@@ -23,7 +23,7 @@ pub use error::{ConfigError, Source};
 pub use table::{Kind, SETTINGS, Setting};
 
 use crate::planted;
-use values::{parse_bool, parse_bytes, parse_count, parse_cpus};
+use values::{parse_bool, parse_bytes, parse_count, parse_cpus, parse_groups};
 
 /// A password. It is never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -66,6 +66,8 @@ pub struct Config {
     pub protected: bool,
     /// Connections, at most.
     pub clients_max: usize,
+    /// Groups whose losses are accepted by this start.
+    pub accept_losses: Vec<u32>,
     /// Every setting as it was given or defaulted, secrets left out, by name.
     pub shown: Vec<(&'static str, String)>,
 }
@@ -187,6 +189,7 @@ impl Given {
             clients_max: self
                 .value("maxclients", |text| parse_count(text, 1, 1_000_000))?
                 .map_or(10_000, |clients| usize::try_from(clients).expect("small")),
+            accept_losses: self.value("accept-loss", parse_groups)?.unwrap_or_default(),
             cpus,
             shown: Vec::new(),
         };
@@ -207,7 +210,9 @@ impl Config {
 
     fn show(&self) -> Vec<(&'static str, String)> {
         let cpus: Vec<String> = self.cpus.iter().map(usize::to_string).collect();
+        let losses: Vec<String> = self.accept_losses.iter().map(u32::to_string).collect();
         vec![
+            ("accept-loss", losses.join(",")),
             ("bind", self.bind.to_string()),
             ("cores", cpus.join(",")),
             ("data-dir", self.data_dir.display().to_string()),

@@ -13,6 +13,8 @@ pub enum Kind {
     Bytes,
     /// A list of CPUs.
     Cpus,
+    /// A list of groups.
+    Groups,
     /// Yes or no.
     Bool,
     /// What must not be shown.
@@ -101,4 +103,11 @@ pub const SETTINGS: &[Setting] = &[
         "Refuse to listen beyond loopback without a password",
     ),
     setting("maxclients", Kind::Count, "N", "10000", "Client connections, at most"),
+    setting(
+        "accept-loss",
+        Kind::Groups,
+        "LIST",
+        "none",
+        "Groups like 16,17 whose damaged records are given up, for one start: they serve again with what is left",
+    ),
 ];

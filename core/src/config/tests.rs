@@ -43,6 +43,11 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
     assert_eq!(config.memory_bytes, 2 << 30);
     let named_by_env = resolve(&[], &[("PINION_CONFIG", "f.toml")], "data-dir = '/x'").expect("sound");
     assert_eq!(named_by_env.data_dir, Path::new("/x"));
+    let losses = |file: &str| resolve(&[FILE], &[], file).expect("sound").accept_losses;
+    assert_eq!(
+        (losses("accept-loss = [16, 1]"), losses("accept_loss = 17"), losses("")),
+        (vec![16, 1], vec![17], vec![])
+    );
 }
 
 /// O7: an error names the setting, where it stands, what was given and what is possible.
@@ -63,6 +68,9 @@ fn errors_say_which_setting_from_where_and_what_was_expected() {
         (error(&[("memory", "64 GiB")], &[], ""), ["--memory", "64 GiB", "16GiB"]),
         (error(&[("bind", "localhost")], &[], ""), ["--bind", "localhost", "127.0.0.1"]),
         (error(&[("groups", "0")], &[], ""), ["--groups", "0", "1 to 1024"]),
+        (error(&[("accept-loss", "16,x")], &[], ""), ["--accept-loss", "16,x", "like 16 or 16,17"]),
+        (error(&[("accept-loss", "16,16")], &[], ""), ["--accept-loss", "16,16", "each once"]),
+        (error(&[FILE], &[], "accept_loss = true"), ["accept_loss in f.toml", "true", "list of groups"]),
         (error(&[("protected-mode", "maybe")], &[], ""), ["--protected-mode", "maybe", "yes or no"]),
     ] {
         for part in parts {

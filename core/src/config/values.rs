@@ -58,6 +58,15 @@ pub fn show_bytes(bytes: u64) -> String {
     }
 }
 
+/// A list of groups like `16,17`, each once.
+pub fn parse_groups(text: &str) -> Result<Vec<u32>, String> {
+    let expected = || "groups, each once, like 16 or 16,17".to_owned();
+    let numbers = text.split(',').map(|part| part.trim().parse::<u32>().map_err(|_| expected()));
+    let groups = numbers.collect::<Result<Vec<u32>, String>>()?;
+    let twice = groups.iter().enumerate().any(|(at, group)| groups[..at].contains(group));
+    if twice { Err(expected()) } else { Ok(groups) }
+}
+
 /// A list of CPUs like `0,2,4-7`, each once and available.
 pub fn parse_cpus(text: &str, available: &[usize]) -> Result<Vec<usize>, String> {
     let expected = || {

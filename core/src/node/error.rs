@@ -1,6 +1,7 @@
 //! Why a node does not start, or ends other than by being asked to.
 
 use pinion_shard::layout::LayoutError;
+use pinion_shard::loss::LossError;
 use pinion_shard::rehome::RehomeError;
 use pinion_wal::disk::DiskError;
 
@@ -25,6 +26,9 @@ pub enum NodeError {
     /// The groups cannot be homed on the cores there are.
     #[error(transparent)]
     Rehome(#[from] RehomeError),
+    /// The loss of a group is not accepted.
+    #[error(transparent)]
+    Loss(#[from] LossError),
     /// A core cannot be started.
     #[error("{0}")]
     Start(String),

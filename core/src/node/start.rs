@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use pinion_lsm::{Cache, Engine};
 use pinion_shard::clock::Word;
 use pinion_shard::layout::{self, Founding, Layout, Wanted};
-use pinion_shard::{ClusterId, Groups, NodeId, OpenError, rehome};
+use pinion_shard::loss::accept_loss;
+use pinion_shard::{ClusterId, GroupId, Groups, NodeId, OpenError, Standing, rehome};
 use pinion_wal::disk::direct::DirectDisk;
 use pinion_wal::disk::{Disk, block_on};
 use pinion_wal::task::Tasks;
@@ -16,7 +17,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use super::{Directory, NodeError, allocator, make_room_for, watch};
 use crate::config::{Config, Secret};
 use crate::host::uring::{Cores, Opening, Plan, UringOptions, bind};
-use crate::host::{Machine, Now};
+use crate::host::{Machine, Now, Tsc};
 use crate::ledger::{Leases, Ledger, RECEIVE_BUFFER_BYTES, Use};
 use crate::signal::StopSignals;
 use crate::turn::{Core, Settings};
@@ -38,8 +39,9 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<(), NodeError> 
     let directory = Directory::hold(&config.data_dir)?;
     let ledger = Ledger::divide(config.memory_bytes, config.cpus.len());
     say(&format!("memory: {} MiB ({ledger})", config.memory_bytes >> 20));
-    let node = Node { layout: lay_out(config, &directory, &ledger)?, ..Node::new(config, &ledger, address)? };
-    let (layout, cores) = (node.layout.clone(), config.cpus.len());
+    let node =
+        Node { layout: lay_out(config, &directory, &ledger, say)?, ..Node::new(config, &ledger, address)? };
+    let (layout, cores, refusing) = (node.layout.clone(), config.cpus.len(), node.refusing.clone());
     let plan = Plan {
         cpus: config.cpus.clone(),
         sockets,
@@ -53,6 +55,9 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<(), NodeError> 
     };
     let cores_running = Cores::start(plan, move |opening| node.open(opening))
         .map_err(|error| NodeError::Start(error.to_string()))?;
+    for line in refusing.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        say(line);
+    }
     say(&format!(
         "ready on {address}: {cores} cores (CPUs {:?}), {} data groups, data in {}",
         config.cpus,
@@ -97,6 +102,8 @@ struct Node {
     log_buffer_bytes: usize,
     /// A core's part of the memory for rows that are not flushed.
     memtable_bytes: usize,
+    /// The groups that refuse to serve, and why, for people.
+    refusing: Arc<Mutex<Vec<String>>>,
 }
 
 impl Node {
@@ -117,7 +124,8 @@ impl Node {
         let log_buffer_bytes = ledger.bytes_per_core(Use::LogBuffers);
         let memtable_bytes = ledger.bytes_per_core(Use::Memtables);
         let word = Arc::new(Word::new());
-        Ok(Self { layout, word, seed: random()?, settings, log_buffer_bytes, memtable_bytes })
+        let refusing = Arc::default();
+        Ok(Self { layout, word, seed: random()?, settings, log_buffer_bytes, memtable_bytes, refusing })
     }
 
     /// Opens the machine of a core, on its thread and ring.
@@ -143,6 +151,12 @@ impl Node {
         let now = host.now();
         let groups =
             host.complete(Some(&mut tasks), Groups::open(setup, now)).ok_or(CoreError::Stalled)??;
+        for id in groups.ids() {
+            if let Some(Standing::Damaged(why) | Standing::Halted(why)) = groups.standing(id) {
+                let mut refusing = self.refusing.lock().unwrap_or_else(PoisonError::into_inner);
+                refusing.push(format!("group {id} refuses to serve: {why}"));
+            }
+        }
         let settings = Settings { core, node: self.layout.node, started: now.mono, ..self.settings.clone() };
         Ok(Served(Core::over(Rc::new(settings), groups, tasks, ticks)))
     }
@@ -158,8 +172,14 @@ fn shown(config: &Config) -> Vec<(String, String)> {
     all
 }
 
-/// Reads the layout of the directory, or founds it, and homes its groups on the cores there are.
-fn lay_out(config: &Config, directory: &Directory, ledger: &Ledger) -> Result<Layout, NodeError> {
+/// Reads the layout of the directory, or founds it, gives up what a person said is lost, and homes the groups on the cores
+/// there are.
+fn lay_out(
+    config: &Config,
+    directory: &Directory,
+    ledger: &Ledger,
+    say: &mut dyn FnMut(&str),
+) -> Result<Layout, NodeError> {
     let cluster = u128::from(random()?) << 64 | u128::from(random()?);
     // 48 bits, and never zero.
     let node = NodeId(random()? >> 16 | 1);
@@ -171,6 +191,12 @@ fn lay_out(config: &Config, directory: &Directory, ledger: &Ledger) -> Result<La
     let [proposals, buffers, memtables] =
         [Use::Proposals, Use::LogBuffers, Use::Memtables].map(|of| ledger.bytes_per_core(of));
     let wal = groups(proposals, buffers, memtables).wal;
+    for group in config.accept_losses.iter().copied().map(GroupId) {
+        let tasks = Tasks::new(Rc::new(Tsc::new()));
+        let engine = Engine::new(disk.clone(), tasks.spawner(), Cache::new(0), rows(memtables));
+        let accepted = accept_loss(&disk, &engine, &layout, group, &wal);
+        say(&block_on(&disk, &mut driver, None, accepted)?.to_string());
+    }
     Ok(block_on(&disk, &mut driver, None, rehome::rehome(&disk, layout, wanted.cores, &wal))?)
 }
 

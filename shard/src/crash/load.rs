@@ -180,16 +180,26 @@ impl Load {
         }
     }
 
+    /// A person gave up what a group lost: the batches that are there are those that count from now on. Answers how many.
+    ///
+    /// # Errors
+    /// When the group does not answer.
+    pub fn give_up(&mut self, node: &mut SimNode, id: GroupId) -> Result<usize, String> {
+        let Some(group) = self.groups.get_mut(&id) else { return Ok(0) };
+        let count = count(node, id, &group.counter)?;
+        group.sent.truncate(count);
+        group.acknowledged = group.acknowledged.min(count);
+        group.open.clear();
+        Ok(count)
+    }
+
     /// Compares what a node holds with the model.
     ///
     /// # Errors
     /// What was lost, invented or executed twice.
     pub fn verify(&self, node: &mut SimNode) -> Result<(), String> {
         for (&id, group) in &self.groups {
-            let count = match ask(node, id, &group.counter)? {
-                None => 0,
-                Some(bytes) => String::from_utf8_lossy(&bytes).parse::<usize>().map_err(|e| e.to_string())?,
-            };
+            let count = count(node, id, &group.counter)?;
             if count < group.acknowledged {
                 return Err(format!(
                     "group {id}: {count} batches are there, {} were acknowledged",
@@ -226,6 +236,16 @@ fn perform(row: &mut Option<Vec<u8>>, act: &Act) {
 
 fn stopped(node: &SimNode) -> bool {
     node.cores().iter().any(|core| core.stopped().is_some())
+}
+
+/// How many batches of a group are there.
+fn count(node: &mut SimNode, group: GroupId, counter: &str) -> Result<usize, String> {
+    match ask(node, group, counter)? {
+        None => Ok(0),
+        Some(bytes) => {
+            String::from_utf8_lossy(&bytes).parse().map_err(|e: std::num::ParseIntError| e.to_string())
+        }
+    }
 }
 
 fn ask(node: &mut SimNode, group: GroupId, name: &str) -> Result<Option<Vec<u8>>, String> {

@@ -48,7 +48,7 @@ pub enum OpenError {
     },
     /// The log knows nothing of a group that lives here, and tells no damage: it is not the log that was here.
     #[error(
-        "log-{log:04} knows nothing of group {group}: it was emptied or replaced, and acknowledged writes are gone with it; put it back, or restore the whole data directory"
+        "log-{log:04} knows nothing of group {group}: it was emptied or replaced, and acknowledged writes are gone with it; put it back, restore the whole data directory, or give up what is lost of it with --accept-loss {group}"
     )]
     Unknown {
         /// The log.

@@ -152,7 +152,9 @@ impl Opening<'_> {
         let seal = self.engine.memtable_bytes_max() / 2 / self.groups.max(1);
         let memtables = Memtables { engine: self.engine, seal };
         let standing = match &found.lost {
-            Some(damage) => Standing::Damaged(damage.to_string()),
+            Some(damage) => Standing::Damaged(format!(
+                "{damage}; restore the data directory, or give up what is lost of the group with --accept-loss {id}"
+            )),
             None => {
                 check_continuity(id, &boundary, &found)?;
                 // What it could not execute when it ran it cannot execute now; the other groups can.

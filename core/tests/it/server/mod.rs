@@ -108,6 +108,28 @@ fn wrong_configurations_are_refused_by_the_binary() {
     assert!(!scratch.path().join("data").exists());
 }
 
+/// D4, O7: a log that is gone is refused with its remedy; what is lost of its groups is given up when a person says so, once.
+#[test]
+fn a_loss_is_accepted_when_a_person_says_so() {
+    let scratch = Scratch::new("accept-loss");
+    let Some(cpus) = cpus(1) else { return };
+    let flags = ["--cores", &cpus, "--memory", "128MiB", "--groups", "2"];
+    let mut server = Server::start(&scratch, &flags);
+    assert_eq!(server.connect().ask(&["SET", "k", "v"]), "OK");
+    server.kill();
+    std::fs::remove_dir_all(scratch.path().join("data/log-0000")).expect("there is a log");
+    let (code, text) = outcome(pinion(&scratch).args(flags));
+    assert!(code == Some(1) && text.contains("--accept-loss 0,1,16,17"), "{text}");
+    let accepting = [&flags[..], &["--accept-loss", "0,1,16,17"]].concat();
+    let (_, text) = outcome(pinion(&scratch).args(&accepting));
+    assert!(text.contains("the loss of group 17 is accepted") && text.contains("ready on"), "{text}");
+    let server = Server::start(&scratch, &flags);
+    assert_eq!(server.connect().ask(&["GET", "k"]), "(nil)");
+    drop(server);
+    let (code, text) = outcome(pinion(&scratch).args(&accepting));
+    assert!(code == Some(1) && text.contains("without --accept-loss 0"), "{text}");
+}
+
 /// O6: with a password, nothing is answered before it was given.
 #[test]
 fn a_password_file_is_honoured() {
