@@ -95,6 +95,8 @@ pub struct Groups {
     time_ms: u64,
     late: Late,
     stopped: Option<Stopped>,
+    /// Segments that the log had started when its oldest one was copied forward.
+    rewrote_at: u64,
     options: Options,
 }
 

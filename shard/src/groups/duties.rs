@@ -5,6 +5,7 @@ use pinion_wal::Mono;
 
 use super::Groups;
 use crate::clock::Stored;
+use crate::group::Standing;
 use crate::layout::GroupSpec;
 use crate::{
     BatchBuilder, CATALOG_GROUP, CLOCK_GROUP, Control, FIRST_DATA_GROUP, GroupId, Key, Kind, Origin, RangeId,
@@ -177,10 +178,21 @@ impl Groups {
             }
         }
         self.seal_the_largest();
-        for group in self.wal.needs_truncation() {
-            if let Some(at) = self.position_of(group) {
+        let holders = self.wal.needs_truncation();
+        let mut stuck = !holders.is_empty();
+        for group in holders {
+            let Some(at) = self.position_of(group) else { continue };
+            if self.members[at].group.standing == Standing::Sound {
+                stuck = false;
                 self.request_seal(at);
             }
+        }
+        // Who does not apply does not truncate: its entries are copied out of the oldest segment. That fills one segment at
+        // most, and one that others filled must have come before: however much it holds, copying never feeds itself.
+        let started = self.wal.metrics().segments_started;
+        if stuck && started >= self.rewrote_at + 2 {
+            self.rewrote_at = started;
+            self.wal.rewrite_oldest();
         }
     }
 

@@ -104,6 +104,7 @@ impl Groups {
             time_ms: 0,
             late,
             stopped: None,
+            rewrote_at: 0,
             options,
         };
         groups.campaign();

@@ -134,15 +134,13 @@ fn an_interrupted_founding_goes_on() {
     }
 }
 
-/// D3: an entry that cannot be executed stops its group, at every start again, and none of the others.
-#[test]
-fn a_group_that_halted_does_not_keep_the_others_from_starting() {
-    let (image, _) = written();
+/// The image with an entry of group 17 in this log that cannot be executed.
+fn with_an_entry_that_halts(image: Image, log: LogId) -> Image {
     let mut sim = SimDisk::from_image(image, 1, Faults::default());
     let disk = Disk::new();
     let work = async {
         let (mut wal, recovered) =
-            Wal::open(&disk, LogId(1), pinion_wal::Options::tiny()).await.expect("a sound log");
+            Wal::open(&disk, log, pinion_wal::Options::tiny()).await.expect("a sound log");
         let held = &recovered.groups[&GroupId(17)];
         let last = held.entries.last().map_or(LogIndex(held.first.0 - 1), |entry| entry.index);
         let entry =
@@ -152,7 +150,13 @@ fn a_group_that_halted_does_not_keep_the_others_from_starting() {
         wal.close().await.expect("the disk is sound");
     };
     block_on(&disk, &mut sim, None, work);
-    let mut image = sim.crashed(Pattern::Everything, 1);
+    sim.crashed(Pattern::Everything, 1)
+}
+
+/// D3: an entry that cannot be executed stops its group, at every start again, and none of the others.
+#[test]
+fn a_group_that_halted_does_not_keep_the_others_from_starting() {
+    let mut image = with_an_entry_that_halts(written().0, LogId(1));
     for _ in 0..2 {
         let mut node = start(&image, 2).unwrap_or_else(|why| panic!("{why}"));
         assert!(node.run_ready(), "{}", node.describe());
@@ -162,4 +166,36 @@ fn a_group_that_halted_does_not_keep_the_others_from_starting() {
         node.pass(50_000);
         image = node.into_disk().crashed(Pattern::Everything, 1);
     }
+}
+
+/// D3, D6: a group that halted holds back its own entries, and not the segments in which they stand: the log stays bounded, and
+/// what it would execute is there at every start.
+#[test]
+fn a_group_that_halted_does_not_fill_the_log() {
+    let small = || SimOptions::small(GROUPS, 1);
+    let sim = SimDisk::new(1, Faults::default());
+    let mut node = SimNode::start(sim, SimOptions { cores: 1, ..options(1) })
+        .unwrap_or_else(|refused| panic!("{}", refused.1));
+    let mut load = Load::new(1, GROUPS);
+    assert!(load.drive(&mut node, 60));
+    let image = with_an_entry_that_halts(node.into_disk().crashed(Pattern::Everything, 1), LogId(0));
+    let sim = SimDisk::from_image(image, 1, Faults::default());
+    let mut node = SimNode::start(sim, small()).unwrap_or_else(|refused| panic!("{}", refused.1));
+    let halted = |node: &SimNode| matches!(node.cores()[0].standing(GroupId(17)), Some(Standing::Halted(_)));
+    assert!(node.run_ready() && halted(&node), "{}", node.describe());
+    let applied = node.applied(GroupId(17));
+    let bound = 2 * pinion_wal::Options::tiny().retained_bytes_max;
+    load.drive(&mut node, 1_000);
+    let log = node.cores()[0].log();
+    assert!(log.metrics().segments_started > 40, "{:?}", log.metrics());
+    assert!(
+        log.retained_bytes() <= bound,
+        "{} bytes are retained: {:?}",
+        log.retained_bytes(),
+        log.metrics()
+    );
+    let sim = SimDisk::from_image(node.into_disk().crashed(Pattern::Nothing, 1), 1, Faults::default());
+    let mut node = SimNode::start(sim, small()).unwrap_or_else(|refused| panic!("{}", refused.1));
+    assert!(node.run_ready() && halted(&node), "{}", node.describe());
+    assert_eq!(node.applied(GroupId(17)), applied);
 }
