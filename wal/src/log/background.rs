@@ -32,6 +32,8 @@ pub(super) struct Background {
     job: Option<Job>,
     /// Segments ready for use: their names and contents are durable.
     pub ready: Vec<SegmentFile>,
+    /// Files that nobody needs and whose size is not that of a segment: they are removed.
+    pub unfit: Vec<SegmentFile>,
     /// The number of the next file.
     pub next_number: u32,
     /// When a full disk is asked again.

@@ -181,9 +181,16 @@ impl Wal {
             && self.retiring.front().is_some_and(|(_, told)| self.stable_block > *told)
         {
             let (segment, _) = self.retiring.pop_front().expect("seen above");
-            if let Some(file) = segment.file {
-                self.background.ready.insert(0, file);
-                self.metrics.segments_recycled += 1;
+            match segment.file {
+                // Of another size when an earlier open had other options.
+                Some(file) if file.blocks != self.options.segment_blocks() => {
+                    self.background.unfit.push(file)
+                }
+                Some(file) => {
+                    self.background.ready.insert(0, file);
+                    self.metrics.segments_recycled += 1;
+                }
+                None => {}
             }
         }
         if let Some((epoch, after)) = self.dropping
@@ -251,7 +258,10 @@ impl Wal {
             self.background.retry = None;
         }
         let refused = self.background.retry.is_some_and(|retry| self.now < retry);
-        if self.background.ready.len() < wanted && !refused {
+        if let Some(file) = self.background.unfit.pop() {
+            self.background
+                .start(async move { remove_segment(disk, dir, file).await.map(|()| Outcome::Removed) });
+        } else if self.background.ready.len() < wanted && !refused {
             let number = self.background.next_number;
             self.background.next_number += 1;
             let bytes = self.options.segment_bytes;
@@ -326,7 +336,8 @@ impl Wal {
         .await;
         let retiring = self.retiring.iter().map(|(segment, _)| segment);
         let used = self.segments.iter().chain(retiring).filter_map(|segment| segment.file);
-        for segment in used.chain(self.background.ready.iter().copied()) {
+        let unused = self.background.ready.iter().chain(&self.background.unfit).copied();
+        for segment in used.chain(unused) {
             self.disk.close(segment.file).await?;
         }
         Ok(())

@@ -310,6 +310,41 @@ fn zero_segments(image: &mut Image) {
     }
 }
 
+/// D1: the size of segments may differ between two opens: a segment of the former size is read, and never written again.
+#[test]
+fn segments_of_another_size_are_read_and_then_removed() {
+    let (small, double) = (Options::tiny(), 2 * Options::tiny().segment_bytes);
+    let large = Options { segment_bytes: double, retained_bytes_max: 8 * double, ..Options::tiny() };
+    for sizes in [[&small, &large, &small], [&large, &small, &large]] {
+        let (disk, mut sim) = (Disk::new(), SimDisk::new(1, Faults::default()));
+        let mut last = 0;
+        for (life, options) in sizes.into_iter().enumerate() {
+            block_on(&disk, &mut sim, None, async {
+                let (mut wal, recovered) = Wal::open(&disk, LogId(0), options.clone()).await.unwrap();
+                assert_eq!(recovered.damage, []);
+                let kept = recovered.groups.get(&GroupId(1)).map_or(&[][..], |group| &group.entries);
+                assert_eq!(kept.len(), if life == 0 { 0 } else { 50 });
+                assert!(kept.iter().all(|kept| *kept.data == [kept.index.0 as u8; 3_000]));
+                assert_eq!(kept.last().map_or(0, |kept| kept.index.0), last);
+                for _ in 0..300 {
+                    last += 1;
+                    let data = [last as u8; 3_000];
+                    wal.append_entries(GroupId(1), LogIndex(last - 1), &[entry(last, &data)]);
+                    wal.append_first(GroupId(1), LogIndex(last.saturating_sub(49).max(1)), Term(1));
+                    wal.settle().await.unwrap();
+                }
+                wal.settle_and_mark().await.unwrap();
+                assert!(wal.metrics().segments_recycled > 3, "{:?}", wal.metrics());
+                wal.close().await.unwrap();
+            });
+        }
+        let image = sim.crashed(Pattern::Nothing, 0);
+        let of_segments = |(path, bytes): (String, u64)| path.contains("/segment-").then_some(bytes);
+        let found: Vec<u64> = image.paths().into_iter().filter_map(of_segments).collect();
+        assert!(found.iter().all(|&bytes| bytes == sizes[2].segment_bytes), "{found:?}");
+    }
+}
+
 /// D6: a full disk makes the log unwritable; what is there stays; it is writable again when there is room.
 #[test]
 fn a_full_disk_is_told_and_recovered_from() {
