@@ -233,6 +233,10 @@ impl Group {
 
     /// Stamps what waits, up to the limit of an entry, and proposes it.
     fn propose_one(&mut self, moment: &Moment<'_>) -> Result<(), Unready> {
+        // What is stamped is taken out of the queue: it must not be refused after that.
+        if !self.node.is_leader() {
+            return Err(Unready);
+        }
         let mut bytes = 0;
         let mut commands = 0;
         let mut batches = 0;

@@ -26,7 +26,7 @@ use pinion_wal::task::Spawner;
 use pinion_wal::{EntryRef, HardState, Mono, Position, Wal};
 use raft::eraftpb::EntryType;
 
-use crate::apply::Committed;
+use crate::apply::{Committed, Halt, HaltCause};
 use crate::clock::{Oracle, Word};
 use crate::group::{After, Group, Late, Moment, Standing};
 use crate::layout::Layout;
@@ -35,8 +35,8 @@ use crate::node::Ready;
 use crate::planted;
 use crate::read::Prepared;
 use crate::{
-    BatchBuf, CoreId, FIRST_DATA_GROUP, GroupId, LogIndex, Now, Read, Replies, Reply, ReplyError, ReplyTo,
-    Term, Timestamp,
+    BatchBuf, BatchError, CoreId, FIRST_DATA_GROUP, GroupId, LogIndex, Now, Read, Replies, Reply, ReplyError,
+    ReplyTo, Term, Timestamp,
 };
 
 use duties::Duties;
@@ -462,8 +462,8 @@ impl Groups {
             while let Some(ready) = self.members[at].group.node.ready() {
                 progressed = true;
                 self.log_ready(at, &ready);
-                if let Err(text) = self.commit(at, ready) {
-                    return self.halt(at, text, out);
+                if let Err(halt) = self.commit(at, ready) {
+                    return self.halt(at, halt.to_string(), out);
                 }
             }
             let group = &mut self.members[at].group;
@@ -522,20 +522,20 @@ impl Groups {
         }
     }
 
-    fn commit(&mut self, at: usize, ready: Ready) -> Result<(), String> {
+    /// Hands what is committed to the pipeline. What it cannot take halts it; what follows is then owed an answer only.
+    fn commit(&mut self, at: usize, ready: Ready) -> Result<(), Halt> {
         let apply = &mut self.members[at].group.machine.apply;
+        let mut taken = Ok(());
         for entry in ready.committed {
-            if entry.entry_type != EntryType::EntryNormal {
-                return Err(format!(
-                    "entry {} changes the configuration, which this version cannot",
-                    entry.index
-                ));
-            }
             let (index, term) = (LogIndex(entry.index), Term(entry.term));
-            let committed = Committed { index, term, data: entry.data, answer: true };
-            apply.submit(committed).map_err(|halt| halt.to_string())?;
+            if entry.entry_type != EntryType::EntryNormal {
+                let found = (entry.entry_type as u8).into();
+                let unknown = BatchError::Unknown { field: "entry kind", found };
+                apply.halt(Halt { index, cause: HaltCause::Batch(unknown) });
+            }
+            taken = apply.submit(Committed { index, term, data: entry.data, answer: true });
         }
-        Ok(())
+        taken
     }
 
     fn halt(&mut self, at: usize, text: String, out: &mut impl Replies) {
@@ -552,9 +552,8 @@ impl Groups {
         }
         while let Some(ready) = self.members[at].group.node.ready() {
             self.log_ready(at, &ready);
-            if self.commit(at, ready).is_err() {
-                break;
-            }
+            // The pipeline has halted: whatever is handed to it is answered below.
+            drop(self.commit(at, ready));
         }
         self.members[at].group.machine.apply.abandon(out);
     }

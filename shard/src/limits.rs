@@ -43,6 +43,8 @@ pub const APPLY_STEPS_MAX: usize = 1024;
 pub const APPLY_FETCHED_BYTES_MAX: usize = 16 << 20;
 /// Bytes of a row before any was read.
 pub const APPLY_ROW_BYTES: usize = 1 << 20;
+/// Failed reads of rows that one command tries again before its replica halts.
+pub const APPLY_READS_AGAIN_MAX: u32 = 8;
 /// Commands whose memory is asked for before the first of them is touched.
 pub const PREFETCH_COMMANDS: usize = 16;
 

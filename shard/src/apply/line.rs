@@ -14,7 +14,7 @@ use super::halt::{Halt, HaltCause};
 use super::perform::{Fetched, Ground, Performed, Place};
 use crate::execute::Footprint;
 use crate::key::REDIS_KEYSPACE;
-use crate::limits::{APPLY_FETCHED_BYTES_MAX, APPLY_ROW_BYTES, APPLY_STEPS_MAX};
+use crate::limits::{APPLY_FETCHED_BYTES_MAX, APPLY_READS_AGAIN_MAX, APPLY_ROW_BYTES, APPLY_STEPS_MAX};
 use crate::reply::OwnedReply;
 use crate::{BatchError, Command, Control, Key, Kind, LogIndex, Reply, ReplyError, Term};
 
@@ -74,6 +74,8 @@ struct Waiting {
     lanes: u8,
     fetches: Vec<(usize, Fetch)>,
     fetched: Vec<(usize, Fetched)>,
+    /// Reads that failed and are tried again.
+    failures: u32,
 }
 
 /// What leaves the front of the line.
@@ -201,7 +203,7 @@ impl Line {
         self.shared.stirred.set(true);
         self.metrics.queued += 1;
         self.metrics.fetched += fetches.len() as u64;
-        let waiting = Waiting { data: data.clone(), item, lanes, fetches, fetched: Vec::new() };
+        let waiting = Waiting { data: data.clone(), item, lanes, fetches, fetched: Vec::new(), failures: 0 };
         self.steps.push_back(Step { entry, work: Work::Waiting(Box::new(waiting)) });
         Ok(())
     }
@@ -273,6 +275,7 @@ fn fetch(spawner: &Spawner, shared: &Rc<Shared>, tree: &Tree, probe: Probe) -> F
 }
 
 impl Waiting {
+    /// Takes the rows that have come. One whose read failed is asked for anew when the command is performed, a few times.
     fn collect(&mut self) -> Result<(), ReadError> {
         let mut at = 0;
         while at < self.fetches.len() {
@@ -280,7 +283,11 @@ impl Waiting {
                 None => at += 1,
                 Some(result) => {
                     let (key, _) = self.fetches.swap_remove(at);
-                    self.fetched.push((key, result?));
+                    match result {
+                        Ok(row) => self.fetched.push((key, row)),
+                        Err(_) if self.failures < APPLY_READS_AGAIN_MAX => self.failures += 1,
+                        Err(error) => return Err(error),
+                    }
                 }
             }
         }

@@ -180,16 +180,23 @@ impl Apply {
         self.halted.as_ref()
     }
 
-    /// Takes the next committed entry; [`Apply::run`] executes it.
+    /// Halts for a reason that stands outside of the pipeline. What is submitted from now on is owed an answer only.
+    pub fn halt(&mut self, halt: Halt) {
+        self.halted.get_or_insert(halt);
+    }
+
+    /// Takes the next committed entry; [`Apply::run`] executes it. One that is not the next halts the replica. Whoever waits for
+    /// an entry that comes after a halt is answered by [`Apply::abandon`].
     ///
     /// # Errors
-    /// When it is not the one after the last.
+    /// When the replica has halted: the entry is not executed.
     pub fn submit(&mut self, entry: Committed) -> Result<(), Halt> {
-        self.follow(entry.index)?;
-        self.submitted_bytes += entry.data.len();
+        let next = self.follow(entry.index);
         if entry.answer {
             self.in_flight.push(entry.index, entry.data.clone());
         }
+        next?;
+        self.submitted_bytes += entry.data.len();
         self.submitted.push_back(Waiting::Entry(entry));
         Ok(())
     }
@@ -197,7 +204,7 @@ impl Apply {
     /// Takes the next committed entry, which changes the configuration of the group to `configuration`.
     ///
     /// # Errors
-    /// When it is not the one after the last.
+    /// When the replica has halted: the entry is not executed.
     pub fn submit_configuration(
         &mut self,
         index: LogIndex,
@@ -212,7 +219,10 @@ impl Apply {
     fn follow(&mut self, index: LogIndex) -> Result<(), Halt> {
         let last = self.last_submitted;
         if index != last.next() {
-            return Err(Halt { index, cause: HaltCause::Gap { last } });
+            self.halt(Halt { index, cause: HaltCause::Gap { last } });
+        }
+        if let Some(halt) = &self.halted {
+            return Err(halt.clone());
         }
         self.last_submitted = index;
         Ok(())

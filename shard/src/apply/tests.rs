@@ -2,6 +2,9 @@ mod model;
 mod random;
 mod replica;
 
+use pinion_wal::disk::OpKind;
+use pinion_wal::disk::sim::{Fault, Faults, Rule};
+
 use crate::apply::tests::replica::{Replica, entry};
 use crate::reply::OwnedReply;
 use crate::{
@@ -128,12 +131,14 @@ fn one_command_writes_a_key_once() {
 /// Commands are not idempotent: an entry is applied once, and none is left out.
 #[test]
 fn entries_come_one_after_the_other() {
-    let mut replica = Replica::open(1);
-    let next = replica.next_index();
-    for index in [next.0 - 1, next.0 + 1] {
+    for offset in [0, 2] {
+        let mut replica = Replica::open(1);
+        let next = replica.next_index();
+        let index = next.0 - 1 + offset;
         let halt =
             replica.apply.submit(entry(index, 500, 0, &[set(b"k", b"v")])).expect_err("it is not the next");
         assert_eq!(halt.cause, HaltCause::Gap { last: LogIndex(next.0 - 1) });
+        assert_eq!(replica.run_once().expect_err("it has halted"), halt);
     }
 }
 
@@ -180,6 +185,68 @@ fn a_halted_replica_owes_no_answer() {
     let unknown = Reply::Error(ReplyError::Unknown);
     let expected = [Reply::Ok, Reply::Ok, unknown, unknown, unknown, unknown];
     assert_eq!(replies, expected.map(OwnedReply::Plain));
+}
+
+/// O5: a replica that is handed what it cannot take halts there: what is committed before and behind it is answered once, and not
+/// executed.
+#[test]
+fn an_entry_that_cannot_be_taken_leaves_nobody_waiting() {
+    let unknown = HaltCause::Batch(crate::BatchError::Unknown { field: "entry kind", found: 2 });
+    for gap in [true, false] {
+        let mut replica = Replica::open(1);
+        let index = replica.next_index();
+        let next = |offset: u64| entry(index.0 + offset, 500 + offset, 0, &[set(b"a", b"1")]);
+        replica.apply.submit(next(0)).expect("it is the next");
+        if !gap {
+            replica.apply.halt(Halt { index: LogIndex(index.0 + 1), cause: unknown.clone() });
+        }
+        replica.apply.submit(next(2)).expect_err("it is not the next");
+        replica.apply.submit(next(3)).expect_err("the replica has halted");
+        let mut replies = Vec::new();
+        let mut out = |_, reply: Reply<'_>| replies.push(OwnedReply::from(reply));
+        let halt = replica.apply.run(usize::MAX, &mut out).expect_err("it has halted");
+        assert_eq!(matches!(halt.cause, HaltCause::Gap { .. }), gap);
+        replica.apply.abandon(&mut out);
+        assert_eq!(replies, [Reply::Error(ReplyError::Unknown); 3].map(OwnedReply::Plain));
+    }
+}
+
+/// D3: a read of a row that fails is tried again before the replica halts; one that keeps failing halts it.
+#[test]
+fn a_failed_read_of_a_row_is_tried_again() {
+    for (failures, for_ever) in [(1..=1, false), (1..=2, false), (1..=1, true)] {
+        let mut replica = Replica::open(4);
+        replica.execute(100, 0, &[set(b"k", b"v"), set(b"l", b"w")]);
+        replica.apply.request_seal();
+        while replica.run_once().expect("nothing is executed") || replica.step_disk() {}
+        let rule = |nth| Rule {
+            kind: Some(OpKind::Read),
+            path_part: ".table".into(),
+            nth,
+            for_ever,
+            fault: Fault::Error(5),
+        };
+        replica.set_faults(Faults { rules: failures.map(rule).collect(), ..Faults::default() });
+        let append = |name| Command::Append { key: Key::new(name), value: b"x" };
+        let commands = [append(b"k"), append(b"l")];
+        let read = entry(replica.next_index().0, 200, 0, &commands);
+        if !for_ever {
+            let replies = replica.submit(read);
+            assert_eq!(replies, [Reply::Int(2); 2].map(OwnedReply::Plain));
+            continue;
+        }
+        replica.apply.submit(read).expect("it is the next");
+        let halt = loop {
+            match replica.run_once() {
+                Err(halt) => break halt,
+                Ok(_) => assert!(
+                    replica.step_disk() || replica.apply.metrics().fetched < 100,
+                    "it goes on for ever"
+                ),
+            }
+        };
+        assert!(matches!(halt.cause, HaltCause::Read(_)), "{halt}");
+    }
 }
 
 /// Timestamps rise and time does not go back, whoever led: anything else halts.

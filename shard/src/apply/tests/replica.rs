@@ -104,6 +104,11 @@ impl Replica {
         Self { apply, disk, sim, tasks, replies: Vec::new() }
     }
 
+    /// What its disk does from now on.
+    pub fn set_faults(&mut self, faults: Faults) {
+        self.sim.set_faults(faults);
+    }
+
     /// Closes it; what its disk holds.
     pub fn close(mut self) -> (Disk, SimDisk) {
         self.settle();
