@@ -41,6 +41,22 @@ pub enum Flaw {
     Sequence,
     /// A file that the manifest names does not exist.
     Missing,
+    /// The number of a file, above every number that is given out.
+    Number,
+    /// The level of a table; `expected` is the deepest.
+    Level,
+    /// The counts of rows of a table: none, or more tombstones than rows.
+    Rows,
+    /// The first key of a table lies behind its last, or the lowest timestamp above the highest.
+    Span,
+    /// Two tables of one level overlap: their numbers.
+    Overlap,
+    /// A manifest removes a table that is not there, or adds one that is: its number is `found`.
+    Table,
+    /// The boundary goes back: from the entry `expected` to the entry `found`, or to a lower term.
+    Boundary,
+    /// The order of rows in a table.
+    Order,
 }
 
 impl fmt::Display for Flaw {
@@ -54,6 +70,14 @@ impl fmt::Display for Flaw {
             Self::Identity => "identity",
             Self::Sequence => "edit sequence",
             Self::Missing => "presence",
+            Self::Number => "file number",
+            Self::Level => "level of a table",
+            Self::Rows => "count of rows of a table",
+            Self::Span => "span of keys or timestamps of a table",
+            Self::Overlap => "number of a table that overlaps another one of its level",
+            Self::Table => "number of a table that is added twice or removed without being there",
+            Self::Boundary => "boundary in the log",
+            Self::Order => "order of rows",
         })
     }
 }

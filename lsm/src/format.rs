@@ -12,6 +12,11 @@ pub(crate) const CREATOR_VERSION: u32 = 1 << 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct FileNumber(pub u64);
 
+impl FileNumber {
+    /// No file has a higher number: what a file says above it is damage, and one more never overflows.
+    pub const MAX: Self = Self(1 << 48);
+}
+
 /// The tree and the number under which a file was written. All its checksums are bound to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Origin {
@@ -48,7 +53,7 @@ pub(crate) fn manifest_name(number: FileNumber) -> String {
 /// The number in the name of a table or manifest.
 pub(crate) fn number_of_name(name: &str) -> Option<FileNumber> {
     let digits = name.strip_suffix(".table").or_else(|| name.strip_prefix("MANIFEST-"))?;
-    digits.parse().ok().map(FileNumber)
+    digits.parse().ok().map(FileNumber).filter(|&number| number <= FileNumber::MAX)
 }
 
 /// A checksum of `parts` at `offset` of the file `origin`: a block that lies elsewhere does not match.

@@ -29,6 +29,13 @@ const CURRENT_CRC_AT: usize = BLOCK_BYTES - 4;
 /// Levels of a tree.
 pub(crate) const LEVELS: usize = 7;
 
+/// Bytes of the longest manifest that is read: one is rolled over long before, and a damaged length must not make a reader
+/// take all memory.
+const MANIFEST_BYTES_MAX: u64 = 1 << 30;
+
+/// Why an edit contradicts the state: the flaw, what is expected, what is found.
+pub(crate) type Misfit = (Flaw, u64, u64);
+
 /// What all edits of a manifest add up to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct State {
@@ -39,29 +46,51 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Applies an edit; `None` when it contradicts the state.
-    #[must_use]
-    pub fn apply(&mut self, edit: &Edit) -> Option<()> {
+    /// Applies an edit of `tree`.
+    pub fn apply(&mut self, tree: TreeId, edit: &Edit) -> Result<(), Misfit> {
         for number in &edit.removed {
-            self.tables.remove(number)?;
+            self.tables.remove(number).ok_or((Flaw::Table, 0, number.0))?;
         }
         for (level, table) in &edit.added {
             let number = table.origin.number;
-            if *level >= LEVELS || self.tables.insert(number, (*level, table.clone())).is_some() {
-                return None;
+            if let Some(misfit) = table.misfit(tree) {
+                return Err(misfit);
+            }
+            if *level >= LEVELS {
+                return Err((Flaw::Level, LEVELS as u64 - 1, *level as u64));
+            }
+            if self.tables.insert(number, (*level, table.clone())).is_some() {
+                return Err((Flaw::Table, 0, number.0));
             }
             self.next_number = self.next_number.max(number.0 + 1);
         }
         if let Some(boundary) = &edit.boundary {
-            if boundary.index < self.boundary.index {
-                return None;
+            let before = &self.boundary;
+            if boundary.index < before.index || boundary.term < before.term {
+                return Err((Flaw::Boundary, before.index.0, boundary.index.0));
             }
             self.boundary = boundary.clone();
         }
         if let Some(number) = edit.next_number {
+            if number > FileNumber::MAX {
+                return Err((Flaw::Number, FileNumber::MAX.0, number.0));
+            }
             self.next_number = self.next_number.max(number.0);
         }
-        Some(())
+        Ok(())
+    }
+
+    /// Tables of a level below 0 are disjoint.
+    fn check_levels(&self) -> Result<(), Misfit> {
+        for level in 1..LEVELS {
+            let of_level = self.tables.values().filter(|(of, _)| *of == level).map(|(_, table)| table);
+            let mut tables: Vec<&TableInfo> = of_level.collect();
+            tables.sort_by(|a, b| a.min.cmp(&b.min));
+            if let Some(pair) = tables.windows(2).find(|pair| pair[0].max >= pair[1].min) {
+                return Err((Flaw::Overlap, pair[0].origin.number.0, pair[1].origin.number.0));
+            }
+        }
+        Ok(())
     }
 
     /// The edit that makes this state from nothing.
@@ -119,7 +148,10 @@ impl Manifest {
         // From here on the file is closed with the manifest.
         let mut manifest =
             Self { tree, disk: disk.clone(), number, file, broken: false, end: 0, next_record: 1 };
-        let len = usize::try_from(bytes).expect("manifests are rolled over") / BLOCK_BYTES * BLOCK_BYTES;
+        if bytes > MANIFEST_BYTES_MAX {
+            return Err(corruption(&path, 0, Flaw::Length, MANIFEST_BYTES_MAX, bytes).into());
+        }
+        let len = usize::try_from(bytes).expect("just bounded") / BLOCK_BYTES * BLOCK_BYTES;
         if len == 0 {
             return Err(corruption(&path, 0, Flaw::Length, BLOCK_BYTES, len).into());
         }
@@ -230,19 +262,24 @@ impl CreateError {
 
 fn replay(records: &[Vec<u8>], path: &str, tree: TreeId) -> Result<State, OpenError> {
     let mut state = State::default();
+    let mut at = 0;
     for (index, record) in records.iter().enumerate() {
-        let edit = Edit::decode(record, path, 0)?;
+        let edit = Edit::decode(record, path, at)?;
         let owner = if index == 0 { Some(tree) } else { None };
         if edit.tree != owner {
             let found = edit.tree.map_or(u32::MAX, |tree| tree.0);
-            return Err(corruption(path, 0, Flaw::Identity, tree.0, found).into());
+            return Err(corruption(path, at, Flaw::Identity, tree.0, found).into());
         }
-        state.apply(&edit).ok_or_else(|| corruption(path, 0, Flaw::Sequence, 0u64, index))?;
+        let damage = |(what, expected, found): Misfit| corruption(path, at, what, expected, found);
+        state.apply(tree, &edit).map_err(damage)?;
+        at += sector::record_bytes(record.len()) as u64;
     }
     if records.is_empty() {
         // Its first record was durable before `CURRENT` named it.
         return Err(corruption(path, 0, Flaw::Length, 1u64, 0u64).into());
     }
+    let damage = |(what, expected, found): Misfit| corruption(path, 0, what, expected, found);
+    state.check_levels().map_err(damage)?;
     Ok(state)
 }
 
@@ -293,6 +330,9 @@ fn decode_current(bytes: &[u8], path: &str, tree: TreeId) -> Result<FileNumber, 
     if owner != tree.0 {
         return Err(corruption(path, 0, Flaw::Identity, tree.0, owner).into());
     }
+    if number > FileNumber::MAX.0 {
+        return Err(corruption(path, 0, Flaw::Number, FileNumber::MAX.0, number).into());
+    }
     Ok(FileNumber(number))
 }
 
@@ -314,14 +354,137 @@ mod tests {
         assert_golden("manifest.hex", &golden);
     }
 
+    fn table(number: u64, min: &str, max: &str) -> TableInfo {
+        TableInfo {
+            origin: Origin { tree: TreeId(16), number: FileNumber(number) },
+            bytes: 8192,
+            file_hash: 0,
+            rows: 2,
+            tombstones: 1,
+            at_min: crate::ids::Timestamp(5),
+            at_max: crate::ids::Timestamp(6),
+            min: min.into(),
+            max: max.into(),
+        }
+    }
+
+    fn boundary(index: u64, term: u64) -> Option<Boundary> {
+        let (index, term) = (pinion_wal::LogIndex(index), pinion_wal::Term(term));
+        Some(Boundary { index, term, ..Boundary::default() })
+    }
+
+    /// A manifest with right checksums that holds these edits, and what is read from it.
+    fn read(edits: &[Edit]) -> Result<State, OpenError> {
+        let origin = Origin { tree: TreeId(16), number: FileNumber(3) };
+        let mut file = Vec::new();
+        for (index, edit) in edits.iter().enumerate() {
+            let (record, start) = (edit.encode(), file.len());
+            file.resize(start + sector::record_bytes(record.len()), 0);
+            sector::encode(&record, index as u32 + 1, origin, start as u64, &mut file[start..]);
+        }
+        let found = sector::decode(&file, "MANIFEST-3", origin)?;
+        replay(&found.records, "MANIFEST-3", TreeId(16))
+    }
+
+    fn whole() -> Edit {
+        let tables = [(0, table(1, "a", "z")), (1, table(2, "a", "c")), (1, table(4, "d", "f"))];
+        let next_number = Some(FileNumber(5));
+        Edit {
+            tree: Some(TreeId(16)),
+            next_number,
+            boundary: boundary(9, 2),
+            added: tables.into(),
+            ..Edit::default()
+        }
+    }
+
+    /// D3: what no writer writes is damage that names the file, the place and what is wrong, whatever its checksum.
     #[test]
-    fn edits_that_contradict_the_state_are_refused() {
-        let mut state = State::default();
-        let removal = Edit { removed: vec![FileNumber(3)], ..Edit::default() };
-        assert_eq!(state.apply(&removal), None, "removes what is not there");
-        let ahead = Boundary { index: pinion_wal::LogIndex(5), ..Boundary::default() };
-        let boundary = |boundary| Edit { boundary: Some(boundary), ..Edit::default() };
-        assert_eq!(state.apply(&boundary(ahead)), Some(()));
-        assert_eq!(state.apply(&boundary(Boundary::default())), None, "goes back");
+    fn edits_that_make_no_sense_are_damage_and_never_a_panic() {
+        let added = |level, table| Edit { added: vec![(level, table)], ..Edit::default() };
+        let with = |change: fn(&mut TableInfo)| {
+            let mut table = table(7, "g", "h");
+            change(&mut table);
+            added(1, table)
+        };
+        assert!(read(&[whole(), added(1, table(7, "g", "h"))]).is_ok());
+        for (edit, what, expected, found) in [
+            (added(7, table(7, "g", "h")), Flaw::Level, 6, 7),
+            (added(1, table(7, "f", "g")), Flaw::Overlap, 4, 7),
+            (added(1, table(7, "a", "z")), Flaw::Overlap, 2, 7),
+            (added(0, table(2, "g", "h")), Flaw::Table, 0, 2),
+            (Edit { removed: vec![FileNumber(3)], ..Edit::default() }, Flaw::Table, 0, 3),
+            (Edit { boundary: boundary(8, 2), ..Edit::default() }, Flaw::Boundary, 9, 8),
+            (Edit { boundary: boundary(10, 1), ..Edit::default() }, Flaw::Boundary, 9, 10),
+            (
+                Edit { next_number: Some(FileNumber(u64::MAX)), ..Edit::default() },
+                Flaw::Number,
+                1 << 48,
+                u64::MAX,
+            ),
+            (added(0, table(u64::MAX, "g", "h")), Flaw::Number, 1 << 48, u64::MAX),
+            (with(|table| table.origin.tree = TreeId(17)), Flaw::Identity, 16, 17),
+            (with(|table| table.bytes = 0), Flaw::Length, 8192, 0),
+            (with(|table| table.bytes = 9000), Flaw::Length, 8192, 9000),
+            (with(|table| table.bytes = u64::MAX), Flaw::Length, u64::MAX - 4095, u64::MAX),
+            (with(|table| table.rows = 0), Flaw::Rows, 1, 0),
+            (with(|table| table.tombstones = 3), Flaw::Rows, 3, 2),
+            (with(|table| table.min = b"i".to_vec()), Flaw::Span, 5, 6),
+            (with(|table| table.at_max = crate::ids::Timestamp(4)), Flaw::Span, 5, 4),
+        ] {
+            let offset = if what == Flaw::Overlap { 0 } else { 4096 };
+            let damage = corruption("MANIFEST-3", offset, what, expected, found);
+            assert_eq!(read(&[whole(), edit.clone()]), Err(damage.into()), "{edit:?}");
+        }
+    }
+
+    /// D3: mutated edits behind right checksums never end in a panic, and what is accepted holds the invariants.
+    #[test]
+    fn fuzzed_edits_never_panic() {
+        let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+        let seed = number("PINION_SEED").unwrap_or(1);
+        let rounds = number("PINION_FUZZ_ROUNDS").unwrap_or(20_000);
+        println!("PINION_SEED={seed} cargo test -p pinion-lsm fuzzed_edits");
+        let mut random = fastrand::Rng::with_seed(seed);
+        let later = Edit { removed: vec![FileNumber(2)], boundary: boundary(11, 2), ..Edit::default() };
+        let corpus = [whole().encode(), later.encode()];
+        let special = [0, 1, 6, 7, 16, 4096, u64::from(u32::MAX), 1 << 48, u64::MAX - 1, u64::MAX];
+        let (mut accepted, mut refused) = (0, 0);
+        for round in 0..rounds {
+            let mut records = corpus.to_vec();
+            for _ in 0..random.usize(1..4) {
+                let which = random.usize(..records.len());
+                let record = &mut records[which];
+                if record.is_empty() {
+                    continue;
+                }
+                let at = random.usize(..record.len());
+                match random.u8(..5) {
+                    0 => record[at] ^= 1 << random.u8(..8),
+                    1 => record[at] = random.u8(..),
+                    2 => record.truncate(at),
+                    3 => {
+                        let bytes = special[random.usize(..special.len())].to_le_bytes();
+                        let len = bytes.len().min(record.len() - at);
+                        record[at..at + len].copy_from_slice(&bytes[..len]);
+                    }
+                    _ => records.push(corpus[random.usize(..2)].clone()),
+                }
+            }
+            match replay(&records, "MANIFEST-3", TreeId(16)) {
+                Ok(state) => {
+                    accepted += 1;
+                    assert_eq!(state.check_levels(), Ok(()), "round {round}");
+                    assert!(state.tables.values().all(|(_, table)| table.misfit(TreeId(16)).is_none()));
+                    assert!(state.tables.keys().all(|number| number.0 < state.next_number));
+                }
+                Err(OpenError::Corruption(damage)) => {
+                    refused += 1;
+                    assert_eq!(damage.file, "MANIFEST-3");
+                }
+                Err(_) => refused += 1,
+            }
+        }
+        assert!(accepted > 0 && refused > rounds / 4, "{accepted} accepted, {refused} refused");
     }
 }

@@ -58,8 +58,8 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// Parses an index whose data blocks end at `data_bytes`.
-    pub fn parse(bytes: &[u8], data_bytes: u64) -> Option<Self> {
+    /// Parses an index whose data blocks end at `data_bytes` and hold keys from `min` to `max`.
+    pub fn parse(bytes: &[u8], data_bytes: u64, min: &[u8], max: &[u8]) -> Option<Self> {
         let mut take = Take::new(bytes);
         let count = take.u32()? as usize;
         let first_key = take.string()?;
@@ -87,6 +87,9 @@ impl Index {
             index.ends.push(u32::try_from(index.keys.len()).ok()?);
         }
         if next != data_bytes || !take.rest.is_empty() {
+            return None;
+        }
+        if first_key != min || index.key(0) < min || index.key(count - 1) != max {
             return None;
         }
         index.prefix_len = shared(first_key, index.key(count - 1));

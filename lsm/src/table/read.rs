@@ -260,8 +260,9 @@ impl Table {
         let footer_at = self.info.bytes - FOOTER_BYTES as u64;
         let bytes = self.read(footer_at, FOOTER_BYTES as u64).await?;
         let footer = Footer::decode(&bytes, &self.path, self.info.origin, footer_at)?;
-        let TableInfo { rows, file_hash, .. } = self.info;
-        if (footer.rows, footer.file_hash) != (rows, file_hash) {
+        let TableInfo { rows, tombstones, at_min, at_max, file_hash, .. } = self.info;
+        let of_footer = (footer.rows, footer.tombstones, footer.at_min, footer.at_max, footer.file_hash);
+        if of_footer != (rows, tombstones, at_min, at_max, file_hash) {
             return Err(corruption(&self.path, footer_at, Flaw::Identity, file_hash, footer.file_hash).into());
         }
         let Footer { filter, index, data_bytes, .. } = footer;
@@ -271,9 +272,16 @@ impl Table {
         let (piece, len) = self.open_envelope(filter_bytes, filter.offset, Kind::Filter)?;
         let filter = Filter::parse(piece, len).ok_or_else(|| layout(filter))?;
         let (piece, len) = self.open_envelope(index_bytes, index.offset, Kind::Index)?;
-        let index = Index::parse(&piece[..len], data_bytes).ok_or_else(|| layout(index))?;
+        let parsed = Index::parse(&piece[..len], data_bytes, &self.info.min, &self.info.max);
+        let index = parsed.ok_or_else(|| layout(index))?;
         let blocks = std::iter::repeat_with(Held::default).take(index.len()).collect();
         Ok(Meta { index, filter, blocks, cached_blocks: StdCell::new(0) })
+    }
+
+    /// Notes that the rows of the block at `offset` do not rise.
+    pub fn out_of_order(&self, offset: u64) -> ReadError {
+        self.damaged.set(true);
+        corruption(&self.path, offset, Flaw::Order, 0u64, 0u64).into()
     }
 
     fn open_envelope(&self, bytes: &[u8], offset: u64, kind: Kind) -> Result<(Piece, usize), ReadError> {

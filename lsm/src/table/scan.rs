@@ -58,6 +58,14 @@ impl TableScan {
         self.block.as_ref().expect("the scan stands on a row").row(self.row)
     }
 
+    /// The current row does not follow the one before: its table is damaged.
+    pub fn out_of_order(&self) -> ReadError {
+        let table = self.tables.front().expect("the scan stands on a row");
+        let meta = self.meta.as_ref().expect("a block was read by the index");
+        let (offset, _) = meta.block_range(self.next_block - 1);
+        table.out_of_order(offset)
+    }
+
     /// Loads the next block, or steps to the next table; false at the end of all.
     async fn next_block(&mut self) -> Result<bool, ReadError> {
         self.block = None;

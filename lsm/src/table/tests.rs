@@ -1,5 +1,8 @@
 use std::fmt::Write as _;
 
+use pinion_wal::disk::sim::{Faults, SimDisk};
+use pinion_wal::disk::{Access, AlignedBuf, Disk, block_on};
+
 use super::block::{Block, BlockBuilder, Found};
 use super::envelope::{Compression, Kind, Place};
 use super::*;
@@ -162,4 +165,58 @@ fn incompressible_blocks_are_stored_as_they_are() {
     envelope::seal(&mut out, &raw, Kind::Data, Compression::Lz4, ORIGIN, 0);
     assert_eq!(out[13], Compression::None as u8);
     assert_eq!(out.len(), raw.len() + envelope::ENVELOPE_BYTES);
+}
+
+/// D3: rows whose order no writer writes are damage of their table for a merge, whatever the checksums say; and so is an
+/// index of other keys than the manifest names.
+#[test]
+fn a_table_that_makes_no_sense_is_damage_and_never_a_panic() {
+    let (sound, info) = build(Compression::None);
+    // A version above the one before it, in the first block, whose envelope is sealed anew.
+    let payload = u32::from_le_bytes(sound[4..8].try_into().unwrap()) as usize;
+    let mut raw = sound[envelope::ENVELOPE_BYTES..][..payload].to_vec();
+    let row = raw.windows(9).position(|row| row == [4, 0, 0, 0, 0, 0, 0, 0, 1]).unwrap();
+    raw[row] = 99;
+    let mut sealed = Vec::new();
+    envelope::seal(&mut sealed, &raw, Kind::Data, Compression::None, ORIGIN, 0);
+    let mut disordered = sound.clone();
+    disordered[..sealed.len()].copy_from_slice(&sealed);
+    let other_keys = TableInfo { max: b"key-0042".to_vec(), ..info.clone() };
+    let other_times = TableInfo { at_max: Timestamp(10), ..info.clone() };
+    for (bytes, info, expected) in [
+        (&sound, &info, None),
+        (&disordered, &info, Some(Flaw::Order)),
+        (&sound, &other_keys, Some(Flaw::Layout)),
+        (&sound, &other_times, Some(Flaw::Identity)),
+    ] {
+        let found = merged(bytes, info.clone());
+        match (&found, expected) {
+            (Ok(rows), None) => assert_eq!(*rows, 40),
+            (Err(ReadError::Corruption(damage)), Some(flaw)) => {
+                assert_eq!((damage.file.as_str(), damage.what), ("tree-00000016/000000000003.table", flaw));
+            }
+            _ => panic!("{found:?}, expected {expected:?}"),
+        }
+    }
+}
+
+/// Merges the only table of `bytes` with nothing, and counts its rows.
+fn merged(bytes: &[u8], info: TableInfo) -> Result<u32, ReadError> {
+    let (disk, mut sim) = (Disk::new(), SimDisk::new(1, Faults::default()));
+    block_on(&disk, &mut sim, None, async {
+        let path = crate::format::table_path(ORIGIN.tree, ORIGIN.number);
+        disk.make_dir("tree-00000016").await.unwrap();
+        let (file, _) = disk.open(&path, Access::CreateNew).await.unwrap();
+        let mut buf = AlignedBuf::zeroed(bytes.len());
+        buf[..bytes.len()].copy_from_slice(bytes);
+        disk.write(file, 0, buf, bytes.len(), true).await.unwrap();
+        let table = Table::new(info, file, disk.clone(), crate::cache::Cache::new(1 << 20));
+        let mut merge = crate::compact::Merge::new(std::iter::once(vec![table.clone()])).await?;
+        let mut rows = 0;
+        while merge.row().is_some() {
+            rows += 1;
+            merge.advance().await.inspect_err(|_| assert!(table.is_damaged()))?;
+        }
+        Ok(rows)
+    })
 }

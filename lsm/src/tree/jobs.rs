@@ -273,7 +273,7 @@ impl TreeShared {
         next.next_number = self.next_number.get();
         let mut edit = edit.clone();
         edit.next_number = Some(FileNumber(next.next_number));
-        next.apply(&edit).expect("an edit of our own fits our state");
+        next.apply(self.id, &edit).expect("an edit of our own fits our state");
         let mut backoff = Backoff::new();
         loop {
             if let Some(poison) = self.engine.poisoned() {
