@@ -612,3 +612,14 @@ fn a_full_disk_that_poisons_is_caught() {
         ],
     );
 }
+
+/// D4: the checks of damage fail under bugs of their own.
+#[cfg(feature = "planted")]
+#[test]
+fn damage_that_is_not_told_is_caught() {
+    crate::planted::assert_caught("acceptance-for-ever", &["log::tests::damage_after_an_acceptance_is_told"]);
+    crate::planted::assert_caught(
+        "unreadable-refuses-the-log",
+        &["log::tests::an_unreadable_sector_is_damage_of_its_place"],
+    );
+}
