@@ -1,48 +1,33 @@
 //! Identities of this crate, and those of the crates below that its users need.
 
-use std::fmt;
-
 pub use pinion_lsm::Timestamp;
+use pinion_wal::newtype;
 pub use pinion_wal::{GroupId, LogIndex, Term};
-
-macro_rules! newtype {
-    ($(#[$doc:meta])* $name:ident($inner:ty)) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(pub $inner);
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.fmt(f)
-            }
-        }
-    };
-}
 
 newtype! {
     /// A core of a node: one pinned thread and everything it owns.
-    CoreId(u16)
+    pub CoreId(u16)
 }
 newtype! {
     /// A node of a cluster. Chosen at its first start, never used again by another.
-    NodeId(u64)
+    pub NodeId(u64)
 }
 newtype! {
     /// A cluster. Chosen when it is founded.
-    ClusterId(u128)
+    pub ClusterId(u128)
 }
 newtype! {
     /// A replica of a group on a node, in one incarnation: the peer id of Raft. A node that lost its records rejoins
     /// under a new one.
-    ReplicaId(u64)
+    pub ReplicaId(u64)
 }
 newtype! {
     /// One of the 16384 hash slots of Redis Cluster.
-    Slot(u16)
+    pub Slot(u16)
 }
 newtype! {
     /// A range of the key space.
-    RangeId(u64)
+    pub RangeId(u64)
 }
 
 /// The first group that holds data; the ones before it are reserved for the system.

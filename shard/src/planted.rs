@@ -18,6 +18,8 @@
 //! | `read-before-own-entry` | reads are answered as soon as the lease holds |
 //! | `ownership-unchecked` | a group owns every slot |
 //! | `groups-from-the-flags` | the layout follows the flags of every start |
+//! | `lanes-do-not-hold` | commands of one lane overtake one another |
+//! | `stale-fetch` | a row that was fetched from the disk counts also where memory holds a newer one |
 //! | `admission-without-bound` | batches are taken whatever the group holds |
 
 pub use pinion_wal::planted::is;

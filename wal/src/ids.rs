@@ -1,15 +1,16 @@
 //! Identities and positions that every crate above shares. Each is its own type: two bare numbers never meet.
 
-use std::fmt;
-
+/// Declares an identity or position: a number of its own type that is compared and shown as the number.
+#[doc(hidden)]
+#[macro_export]
 macro_rules! newtype {
-    ($(#[$doc:meta])* $name:ident($inner:ty)) => {
+    ($(#[$doc:meta])* $visibility:vis $name:ident($inner:ty)) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(pub $inner);
+        $visibility struct $name(pub $inner);
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl ::std::fmt::Display for $name {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
                 self.0.fmt(f)
             }
         }
@@ -18,19 +19,19 @@ macro_rules! newtype {
 
 newtype! {
     /// A Raft group. 0 (catalog) and 1 (clock) exist from the first start; 0 to 15 are reserved for the system.
-    GroupId(u32)
+    pub GroupId(u32)
 }
 newtype! {
     /// A log: the directory `log-NNNN` and the records in it. It belongs to no core for ever.
-    LogId(u32)
+    pub LogId(u32)
 }
 newtype! {
     /// The index of an entry in the log of its group. The first entry has index 1; 0 means none.
-    LogIndex(u64)
+    pub LogIndex(u64)
 }
 newtype! {
     /// The term of a leader. 0 means none.
-    Term(u64)
+    pub Term(u64)
 }
 
 impl LogIndex {

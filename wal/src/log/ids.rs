@@ -1,20 +1,6 @@
 //! Identities and positions within a log.
 
-use std::fmt;
-
-macro_rules! newtype {
-    ($(#[$doc:meta])* $visibility:vis $name:ident($inner:ty)) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        $visibility struct $name(pub $inner);
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.fmt(f)
-            }
-        }
-    };
-}
+use crate::newtype;
 
 newtype! {
     /// How many records were appended since the log was opened: a record is durable when the stable position has
