@@ -11,6 +11,8 @@
 //! | `applied <= committed <= last`, and only stable entries are applied | D1 |
 
 mod machine;
+#[cfg(test)]
+mod tests;
 mod waiting;
 
 use std::collections::VecDeque;
