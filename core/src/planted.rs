@@ -7,6 +7,7 @@
 //! | `reply-out-of-turn` | the reply of a later command leaves before that of an earlier one |
 //! | `directory-not-locked` | a server uses a data directory without locking it |
 //! | `overload-is-final` | overload is answered with an error after which no client tries again |
+//! | `replies-never-pause` | a client that takes no replies is read on |
 //! | `open-without-password` | any address is listened on, password or not |
 //! | `password-shown` | the debug output of a configuration holds the password |
 //! | `password-not-asked` | a connection may do everything before it gave the password |

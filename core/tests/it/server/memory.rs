@@ -117,13 +117,14 @@ fn check_peak(server: &Server, after: &str) {
     assert!(peak_kib <= allowed_kib, "{} MiB were resident after {after}", peak_kib >> 10);
 }
 
-/// O1: whatever clients do, the resident memory of the server stays within what it was given, and it serves.
+/// O1: whatever clients do, the resident memory of the server stays within what it was given, and it serves; so does
+/// that of the server that recovers after it was killed.
 #[test]
 fn resident_memory_stays_within_its_bound() {
     let scratch = Scratch::new("memory");
     let Some(cpus) = super::cpus(2) else { return };
     let memory = format!("{MEMORY_MIB}MiB");
-    let server = Server::start(&scratch, &["--cores", &cpus, "--memory", &memory]);
+    let mut server = Server::start(&scratch, &["--cores", &cpus, "--memory", &memory]);
     check_peak(&server, "the start");
     std::thread::scope(|scope| {
         for seed in 0..4 {
@@ -150,4 +151,8 @@ fn resident_memory_stays_within_its_bound() {
     check_peak(&server, "readers that read nothing");
     drop(readers);
     assert_eq!(client.ask(&["GET", "a"]), "b");
+    server.kill();
+    let server = Server::start(&scratch, &["--cores", &cpus, "--memory", &memory]);
+    check_peak(&server, "the recovery");
+    assert_eq!(server.connect().ask(&["GET", "a"]), "b");
 }

@@ -56,13 +56,14 @@ fn a_reply_out_of_turn_is_caught() {
     caught("reply-out-of-turn", pipeline_over_all_cores);
 }
 
-/// M3, D7, O5, O6, O7: each check of a whole node or server fails under the bug that the table of promises names.
+/// M3, D7, O1, O5, O6, O7: each check of a whole node or server fails under the bug that the table of promises names.
 #[test]
 fn bugs_of_a_server_are_caught() {
     for (bug, test) in [
         ("groups-from-the-flags", "server::later_flags_do_not_reinterpret_the_groups"),
         ("directory-not-locked", "server::a_directory_has_one_server"),
         ("overload-is-final", "turn::pressure::overload_is_answered_in_place_with_a_typed_error"),
+        ("replies-never-pause", "turn::pressure::a_slow_reader_stops_being_read_from_and_loses_nothing"),
         ("password-not-asked", "turn::pressure::a_password_stands_before_every_command"),
         ("error-without-remedy", "server::a_busy_port_leaves_nothing_half_started"),
     ] {
