@@ -33,6 +33,7 @@ mod manifest;
 mod memtable;
 mod metrics;
 mod options;
+mod regions;
 mod slab;
 mod table;
 #[cfg(test)]

@@ -1,9 +1,7 @@
 //! Memory in pieces of powers of two, carved from regions on huge pages.
 //!
-//! One slab per core serves the arenas of all its memtables and the blocks of its cache. A region is 2 MiB, aligned to
-//! its size and advised to be one huge page: a random access into it costs a little more than half of one into 4 KiB
-//! pages. Pieces are buddies: neighbours merge when both are free, and a region whose pieces are all free goes back to
-//! the kernel, unless the slab maps no more than what its owner lets it keep: the next memtable takes the memory of
+//! One slab per core serves the arenas of all its memtables and the blocks of its cache. Pieces are buddies: neighbours
+//! merge when both are free, and a region whose pieces are all free goes back to the kernel, unless the slab maps no more than what its owner lets it keep: the next memtable takes the memory of
 //! the last one, and the kernel need not zero it anew.
 //!
 //! | invariant | who keeps it |
@@ -11,7 +9,7 @@
 //! | a piece is handed out once until it is dropped | the free lists hold disjoint ranges; `check` |
 //! | a piece lives no longer than its region | a piece holds the slab, the slab holds the regions |
 //! | the bytes of a piece are initialized | regions come zeroed from the kernel |
-#![expect(unsafe_code, reason = "mapping huge pages and slicing them has no safe form in std")]
+#![expect(unsafe_code, reason = "slicing memory of the kernel has no safe form in std")]
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -19,10 +17,12 @@ use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::rc::Rc;
 
+use crate::regions::{Mapping, Regions};
+
+pub use crate::regions::REGION_BYTES;
+
 /// The smallest piece, in bytes.
 pub const PIECE_BYTES_MIN: usize = 4096;
-/// The largest piece that shares a region, and the size of a region, in bytes. Larger ones get a mapping of their own.
-pub const REGION_BYTES: usize = 2 << 20;
 /// Bytes that stay mapped although they are free, until the owner says otherwise.
 const KEPT_BYTES: usize = 16 * REGION_BYTES;
 const ORDERS: usize = (REGION_BYTES / PIECE_BYTES_MIN).ilog2() as usize + 1;
@@ -37,8 +37,9 @@ pub struct Slab {
 struct Inner {
     /// Free regions go back to the kernel while more than this is mapped.
     kept_bytes: usize,
-    /// Mapped regions; a free number holds `None`.
-    regions: Vec<Option<Mapping>>,
+    source: Regions,
+    /// Regions in use, and pieces too large for one; a free number holds `None`.
+    regions: Vec<Option<Memory>>,
     /// Free pieces by order, as (region, offset): the lowest is used first, so that regions can drain.
     free: [BTreeSet<(u32, u32)>; ORDERS],
     used_bytes: usize,
@@ -47,8 +48,8 @@ struct Inner {
 
 impl Default for Inner {
     fn default() -> Self {
-        let (regions, free) = (Vec::new(), Default::default());
-        Self { kept_bytes: KEPT_BYTES, regions, free, used_bytes: 0, mapped_bytes: 0 }
+        let (source, regions, free) = Default::default();
+        Self { kept_bytes: KEPT_BYTES, source, regions, free, used_bytes: 0, mapped_bytes: 0 }
     }
 }
 
@@ -86,10 +87,10 @@ impl Slab {
         let (region, offset) =
             if bytes > REGION_BYTES { (inner.map(bytes), 0) } else { inner.take(order_of(bytes)) };
         inner.used_bytes += bytes;
-        let mapping = inner.regions[region as usize].as_ref().expect("a taken piece lies in a mapped region");
-        assert!(offset as usize + bytes <= mapping.bytes);
-        // SAFETY: the offset lies within the mapping, by the assertion above.
-        let at = unsafe { mapping.at.add(offset as usize) };
+        let memory = inner.regions[region as usize].as_ref().expect("a taken piece lies in a mapped region");
+        assert!(offset as usize + bytes <= memory.bytes());
+        // SAFETY: the offset lies within the memory, by the assertion above.
+        let at = unsafe { memory.at().add(offset as usize) };
         Piece { at, bytes, region, offset, slab: self.clone() }
     }
 
@@ -176,20 +177,27 @@ impl Inner {
     }
 
     fn map(&mut self, bytes: usize) -> u32 {
-        let mapping = Mapping::new(bytes);
+        let memory = if bytes == REGION_BYTES {
+            Memory::Region(self.source.take())
+        } else {
+            Memory::Own(Mapping::new(bytes))
+        };
         self.mapped_bytes += bytes;
         let free = self.regions.iter().position(Option::is_none);
         let index = free.unwrap_or_else(|| {
             self.regions.push(None);
             self.regions.len() - 1
         });
-        self.regions[index] = Some(mapping);
+        self.regions[index] = Some(memory);
         u32::try_from(index).expect("regions fit the address space")
     }
 
     fn unmap(&mut self, region: u32) {
-        let mapping = self.regions[region as usize].take().expect("unmapped once");
-        self.mapped_bytes -= mapping.bytes;
+        let memory = self.regions[region as usize].take().expect("unmapped once");
+        self.mapped_bytes -= memory.bytes();
+        if let Memory::Region(region) = memory {
+            self.source.give(region);
+        }
     }
 }
 
@@ -260,51 +268,25 @@ impl std::fmt::Debug for Piece {
     }
 }
 
-/// An anonymous private mapping.
-struct Mapping {
-    at: NonNull<u8>,
-    bytes: usize,
+/// What pieces are carved from, or one large piece.
+enum Memory {
+    Region(NonNull<u8>),
+    Own(Mapping),
 }
 
-impl Mapping {
-    /// # Panics
-    /// When the kernel has no memory left: budgets are checked long before, so that this is the end of the process.
-    fn new(bytes: usize) -> Self {
-        let span = bytes + REGION_BYTES;
-        // SAFETY: an anonymous mapping at an address of the kernel's choice touches no existing memory.
-        let raw = unsafe {
-            let (protection, flags) =
-                (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-            libc::mmap(std::ptr::null_mut(), span, protection, flags, -1, 0)
-        };
-        assert!(
-            raw != libc::MAP_FAILED,
-            "the kernel refused to map {span} bytes: lower --memory or free memory"
-        );
-        let raw = raw.cast::<u8>();
-        let lead = raw.align_offset(REGION_BYTES);
-        assert!(lead <= REGION_BYTES);
-        // SAFETY: `lead + bytes + tail == span`; the edges are unmapped and never used, the middle stays mapped.
-        // The advice is only advice.
-        unsafe {
-            let at = raw.add(lead);
-            if lead > 0 {
-                libc::munmap(raw.cast(), lead);
-            }
-            let tail = span - lead - bytes;
-            if tail > 0 {
-                libc::munmap(at.add(bytes).cast(), tail);
-            }
-            libc::madvise(at.cast(), bytes, libc::MADV_HUGEPAGE);
-            Self { at: NonNull::new(at).expect("a mapping is not at address zero"), bytes }
+impl Memory {
+    const fn at(&self) -> NonNull<u8> {
+        match self {
+            Self::Region(at) => *at,
+            Self::Own(mapping) => mapping.at(),
         }
     }
-}
 
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: the range was mapped in `new`, is unmapped once, and no piece of it is left.
-        unsafe { libc::munmap(self.at.as_ptr().cast(), self.bytes) };
+    const fn bytes(&self) -> usize {
+        match self {
+            Self::Region(_) => REGION_BYTES,
+            Self::Own(mapping) => mapping.bytes(),
+        }
     }
 }
 
