@@ -67,6 +67,8 @@ fn fields(
             ("uptime_in_days", (uptime_seconds / 86_400).to_string()),
             ("cores", settings.cores.to_string()),
             ("groups", counters.groups.to_string()),
+            ("groups_damaged", counters.groups_damaged.to_string()),
+            ("groups_halted", counters.groups_halted.to_string()),
         ],
         "clients" => vec![
             ("connected_clients", counters.connections.to_string()),

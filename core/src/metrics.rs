@@ -77,6 +77,10 @@ counters! {
     proposal_bytes,
     /// Groups, now.
     groups,
+    /// Groups that lost records and refuse to serve, now.
+    groups_damaged,
+    /// Groups that cannot execute an entry and refuse to serve, now.
+    groups_halted,
     /// Cores that refuse writes because the disk is full, now.
     cores_without_space,
 }

@@ -1,6 +1,6 @@
 //! What the turn asks of the groups of its core.
 
-use pinion_shard::{After, BatchBuf, GroupId, Groups, Prepared, Read, Replies, ReplyTo};
+use pinion_shard::{After, BatchBuf, GroupId, Groups, Prepared, Read, Replies, ReplyTo, Standing};
 use pinion_wal::Mono;
 
 use crate::host::Now;
@@ -141,12 +141,17 @@ impl Owner for Groups {
 
     fn report(&self) -> OwnerReport {
         let held = Owner::held(self);
+        let count = |stands: fn(&Standing) -> bool| {
+            self.ids().filter(|&id| self.standing(id).is_some_and(stands)).count() as u64
+        };
         OwnerReport {
             memtable_bytes: held.memtable_bytes as u64,
             cache_bytes: held.cache_bytes as u64,
             proposal_bytes: held.proposal_bytes as u64,
             log_bytes: self.log().retained_bytes(),
             groups: self.ids().count() as u64,
+            groups_damaged: count(|standing| matches!(standing, Standing::Damaged(_))),
+            groups_halted: count(|standing| matches!(standing, Standing::Halted(_))),
             no_space: self.log().writable().is_err(),
         }
     }
@@ -180,6 +185,10 @@ pub struct OwnerReport {
     pub proposal_bytes: u64,
     /// Groups of this core.
     pub groups: u64,
+    /// Those of them that lost records and refuse to serve.
+    pub groups_damaged: u64,
+    /// Those of them that cannot execute an entry and refuse to serve.
+    pub groups_halted: u64,
     /// Whether writes are refused because the disk is full.
     pub no_space: bool,
 }

@@ -85,6 +85,8 @@ impl<O: Owner> Core<O> {
             log_bytes: owner.log_bytes,
             proposal_bytes: owner.proposal_bytes,
             groups: owner.groups,
+            groups_damaged: owner.groups_damaged,
+            groups_halted: owner.groups_halted,
             cores_without_space: u64::from(owner.no_space),
             ..self.desk.counters
         }

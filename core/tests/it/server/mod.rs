@@ -130,6 +130,36 @@ fn a_loss_is_accepted_when_a_person_says_so() {
     assert!(code == Some(1) && text.contains("without --accept-loss 0"), "{text}");
 }
 
+/// D4, O7: groups that lost records are named at the start and counted by INFO; the server runs.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a log is damaged behind the back of the server")]
+fn damaged_groups_are_counted() {
+    let scratch = Scratch::new("damaged");
+    let Some(cpus) = cpus(1) else { return };
+    let flags = ["--cores", &cpus, "--memory", "128MiB", "--groups", "2"];
+    let mut server = Server::start(&scratch, &flags);
+    let mut client = server.connect();
+    assert!(client.ask(&["INFO", "server"]).contains("groups_damaged:0\r\ngroups_halted:0\r\n"));
+    for key in 0..100 {
+        assert_eq!(client.ask(&["SET", &format!("key:{key}"), "v"]), "OK");
+    }
+    server.kill();
+    let segments = std::fs::read_dir(scratch.path().join("data/log-0000")).expect("there is a log");
+    let written = |path: std::path::PathBuf| {
+        let bytes = std::fs::read(&path).unwrap_or_default();
+        (bytes.iter().rposition(|&byte| byte != 0).unwrap_or(0), path)
+    };
+    let longest = segments.map(|entry| written(entry.expect("it can be listed").path())).max();
+    let (last, path) = longest.expect("there is a segment");
+    let mut bytes = std::fs::read(&path).expect("it can be read");
+    bytes[last / 2..last / 2 + 8192].fill(0xaa);
+    std::fs::write(&path, bytes).expect("it can be written");
+    let server = Server::start(&scratch, &flags);
+    let info = server.connect().ask(&["INFO", "server"]);
+    let damaged = info.lines().find_map(|line| line.strip_prefix("groups_damaged:")).expect("it is counted");
+    assert!(damaged.parse::<u32>().is_ok_and(|count| count > 0), "{info}");
+}
+
 /// O6: with a password, nothing is answered before it was given.
 #[test]
 fn a_password_file_is_honoured() {
