@@ -62,10 +62,7 @@ impl TreeShared {
             match self.flush(&memtable, boundary).await {
                 Ok(Ok(())) => backoff = Backoff::new(),
                 Ok(Err(Poison { .. })) => break,
-                Err(error) => {
-                    self.note_trouble(error);
-                    backoff.wait(&self).await;
-                }
+                Err(error) => self.pause_flush(error, &mut backoff).await,
             }
         }
         self.flushing.set(false);
@@ -301,10 +298,8 @@ impl TreeShared {
             *self.manifest.borrow_mut() = Some(manifest);
             match result {
                 Ok(()) => break,
-                Err(error) if error.cause == Cause::NoSpace => {
-                    self.note_trouble(error);
-                    backoff.wait(self).await;
-                }
+                // Whichever job waits here, no flush is installed before it.
+                Err(error) if error.cause == Cause::NoSpace => self.pause_flush(error, &mut backoff).await,
                 Err(error) => return Err(self.engine.poison(self.id, error)),
             }
         }
@@ -344,6 +339,13 @@ impl TreeShared {
     fn note_trouble(&self, error: DiskError) {
         self.count(|work| work.abandoned += 1);
         *self.trouble.borrow_mut() = Some(error);
+    }
+
+    async fn pause_flush(&self, error: DiskError, backoff: &mut Backoff) {
+        self.note_trouble(error.clone());
+        *self.paused.borrow_mut() = Some(error);
+        backoff.wait(self).await;
+        *self.paused.borrow_mut() = None;
     }
 
     fn count(&self, change: impl FnOnce(&mut crate::metrics::Work)) {

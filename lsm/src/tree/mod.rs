@@ -50,6 +50,8 @@ pub(crate) struct TreeShared {
     state: RefCell<State>,
     next_number: StdCell<u64>,
     flushing: StdCell<bool>,
+    /// What stands in the way of the flush: it pauses before it tries again.
+    paused: RefCell<Option<DiskError>>,
     compacting: StdCell<bool>,
     /// The last key of the last compaction of each level.
     compacted: RefCell<[Vec<u8>; LEVELS]>,
@@ -73,6 +75,19 @@ pub enum Get<R> {
     Absent,
     /// Tables must be read: await [`Tree::read`].
     OnDisk(Probe),
+}
+
+/// What becomes of the sealed memtables of a tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FlushState {
+    /// There are none.
+    Idle,
+    /// They are on their way to tables, with nothing in the way.
+    Underway,
+    /// The disk is in the way. It is tried again when [`Engine::tick`](crate::Engine::tick) says that it is time.
+    Paused(DiskError),
+    /// The engine is poisoned: they never reach the disk.
+    Over,
 }
 
 /// How far [`Tree::prefetch_next`] has come with a key.
@@ -119,6 +134,7 @@ impl Tree {
             next_number: StdCell::new(opened.state.next_number),
             state: RefCell::new(opened.state),
             flushing: StdCell::new(false),
+            paused: RefCell::default(),
             compacting: StdCell::new(false),
             compacted: RefCell::default(),
             work: StdCell::default(),
@@ -330,10 +346,17 @@ impl Tree {
         self.shared.memtables.borrow().active.bytes()
     }
 
-    /// Whether a sealed memtable is on its way to a table, with nothing in the way.
+    /// What becomes of the sealed memtables.
     #[must_use]
-    pub fn is_flushing(&self) -> bool {
-        !self.shared.memtables.borrow().sealed.is_empty() && self.shared.trouble.borrow().is_none()
+    pub fn flush_state(&self) -> FlushState {
+        let shared = &self.shared;
+        if shared.memtables.borrow().sealed.is_empty() {
+            FlushState::Idle
+        } else if shared.engine.is_poisoned() {
+            FlushState::Over
+        } else {
+            shared.paused.borrow().clone().map_or(FlushState::Underway, FlushState::Paused)
+        }
     }
 
     /// Bytes of this tree's memtables.

@@ -1,5 +1,6 @@
 //! Why the groups of a core cannot be opened, and why they stop.
 
+use pinion_wal::disk::DiskError;
 use pinion_wal::{LogId, LogIndex, Poison, Term};
 
 use crate::GroupId;
@@ -31,6 +32,16 @@ pub enum OpenError {
         group: GroupId,
         /// What is wrong with it.
         error: StateError,
+    },
+    /// The rows of the log fill the memory that they may take, and the disk is full: they cannot be moved to tables.
+    #[error(
+        "rows of group {group}: the log holds more of them than fit into memory, and they cannot be moved to tables: {error}; make room on the disk, or start with more memory"
+    )]
+    NoRoom {
+        /// The group.
+        group: GroupId,
+        /// What stands in the way.
+        error: DiskError,
     },
     /// The log does not continue where the rows end.
     #[error(

@@ -7,8 +7,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use pinion_lsm::{Boundary, Engine, TreeId};
-use pinion_wal::disk::Disk;
+use pinion_lsm::{Boundary, Engine, FlushState, Poison, TreeId};
+use pinion_wal::disk::{Disk, DiskError};
 use pinion_wal::task::Spawner;
 use pinion_wal::{HomeEpoch, LogId, RecoveredGroup, Wal};
 use raft::eraftpb::{ConfState, EntryType, HardState};
@@ -161,7 +161,11 @@ impl Opening<'_> {
                 // What it could not execute when it ran it cannot execute now; the other groups can.
                 match replay(self.disk, &mut apply, &boundary, &found, memtables).await {
                     Ok(()) => Standing::Sound,
-                    Err(halt) => Standing::Halted(halt.to_string()),
+                    Err(Stuck::Halted(halt)) => Standing::Halted(halt.to_string()),
+                    Err(Stuck::Full(error)) => return Err(OpenError::NoRoom { group: id, error }),
+                    Err(Stuck::Poisoned(poison)) => {
+                        return Err(OpenError::Rows { group: id, error: poison.into() });
+                    }
                 }
             }
         };
@@ -257,6 +261,30 @@ struct Memtables<'a> {
     seal: usize,
 }
 
+impl Memtables<'_> {
+    /// Whether they take so much that those on their way to tables are waited for: what is applied meanwhile has a quarter of
+    /// the budget.
+    fn are_full(self) -> bool {
+        self.engine.memtable_bytes() >= self.engine.memtable_bytes_max() / 4 * 3
+    }
+}
+
+/// Why a replay does not come to its end.
+enum Stuck {
+    /// An entry cannot be executed.
+    Halted(Halt),
+    /// Memory is full, and so is the disk.
+    Full(DiskError),
+    /// A manifest cannot be written.
+    Poisoned(Poison),
+}
+
+impl From<Halt> for Stuck {
+    fn from(halt: Halt) -> Self {
+        Self::Halted(halt)
+    }
+}
+
 /// Applies the entries behind the rows, and waits until that is done.
 async fn replay(
     disk: &Disk,
@@ -264,23 +292,32 @@ async fn replay(
     boundary: &Boundary,
     found: &RecoveredGroup,
     memtables: Memtables<'_>,
-) -> Result<(), Halt> {
+) -> Result<(), Stuck> {
     let mut behind = found.entries.iter().filter(|entry| entry.index > boundary.index).peekable();
     let mut nobody = |_: ReplyTo, _: crate::Reply<'_>| {};
     loop {
-        if apply.tree().active_bytes() >= memtables.seal && !apply.tree().is_flushing() {
+        if let Some(poison) = memtables.engine.poisoned() {
+            return Err(Stuck::Poisoned(poison));
+        }
+        let flush = apply.tree().flush_state();
+        if flush == FlushState::Idle && apply.tree().active_bytes() >= memtables.seal {
             apply.request_seal();
         }
-        // A few entries at a time: what is submitted is kept in memory until it is applied. While memtables on their way to
-        // tables will make room, they are waited for; what is applied meanwhile has a quarter of the budget.
-        let full = memtables.engine.memtable_bytes() >= memtables.engine.memtable_bytes_max() / 4 * 3;
-        while !(full && apply.tree().is_flushing())
+        let full = memtables.are_full();
+        // Nobody tells the time while groups are opened: a flush that pauses makes no room.
+        if let FlushState::Paused(error) = &flush
+            && full
+        {
+            return Err(Stuck::Full(error.clone()));
+        }
+        // A few entries at a time: what is submitted is kept in memory until it is applied.
+        while !(full && flush == FlushState::Underway)
             && apply.submitted_bytes() < REPLAY_BYTES_MAX.min(memtables.seal)
             && let Some(entry) = behind.next()
         {
             if entry.kind != EntryType::EntryNormal as u8 {
                 let unknown = crate::BatchError::Unknown { field: "entry kind", found: entry.kind.into() };
-                return Err(Halt { index: entry.index, cause: HaltCause::Batch(unknown) });
+                return Err(Halt { index: entry.index, cause: HaltCause::Batch(unknown) }.into());
             }
             let data: Bytes = entry.data.clone();
             apply.submit(Committed { index: entry.index, term: entry.term, data, answer: false })?;

@@ -1,6 +1,6 @@
 //! What is not flushed stays within its budget: while groups serve, and while the log is replayed.
 
-use pinion_shard::crash::{Load, SimNode, SimOptions};
+use pinion_shard::crash::{Load, SimNode, SimOptions, StartError};
 use pinion_wal::disk::sim::{Faults, Image, Pattern, SimDisk};
 
 const GROUPS: u32 = 4;
@@ -58,4 +58,72 @@ fn a_replay_stays_within_the_budget() {
     assert!(memtable_bytes(&node) <= BUDGET_BYTES, "{} of {written} bytes", memtable_bytes(&node));
     assert!(node.run_ready());
     load.verify(&mut node).unwrap_or_else(|lost| panic!("{lost}"));
+}
+
+/// A log with more rows than the memtables of a start may hold, and tables.
+fn rows_to_replay() -> Image {
+    let mut load = Load::new(1, GROUPS);
+    let mut node = start(None, 64 << 10);
+    assert!(load.drive(&mut node, 2_000));
+    let image = node.into_disk().crashed(Pattern::Everything, 1);
+    let mut node = start(Some(&image), 64 << 20);
+    assert!(load.drive(&mut node, 6_000));
+    node.into_disk().crashed(Pattern::Everything, 1)
+}
+
+/// Far more operations of the disk than a start takes: one that takes them all waits for ever.
+const OPERATIONS_MAX: u64 = 100_000;
+
+/// Starts on `image`, and goes on for a moment. Panics when the start waits for ever.
+fn start_or_refuse(image: &Image, faults: Faults, budget_bytes: usize) -> Result<SimNode, String> {
+    let mut sim = SimDisk::from_image(image.clone(), 1, faults);
+    sim.halt_after(Some(OPERATIONS_MAX));
+    SimNode::start(sim, options(budget_bytes)).map_err(|refused| {
+        assert!(!matches!(refused.1, StartError::Stalled), "the start waits for ever");
+        refused.1.to_string()
+    })
+}
+
+/// D2: whatever operation of the disk fails during a start, the start ends: the server serves, or says why not.
+#[test]
+fn a_replay_ends_whatever_operation_fails() {
+    let image = rows_to_replay();
+    let budget_bytes = BUDGET_BYTES / 4;
+    let every: usize = std::env::var("PINION_EVERY").ok().and_then(|every| every.parse().ok()).unwrap_or(23);
+    let (mut served, mut refused) = (0, 0);
+    for nth in (1..1_500).step_by(every) {
+        for for_ever in [false, true] {
+            match start_or_refuse(&image, Faults::default().fail_nth(nth, for_ever), budget_bytes) {
+                Ok(_) => served += 1,
+                Err(why) => {
+                    assert!(why.to_lowercase().contains("input/output error"), "{why}");
+                    refused += 1;
+                }
+            }
+        }
+    }
+    assert!(served > 0 && refused > 0, "{served} served, {refused} refused");
+}
+
+/// D6: on a disk that is full a start ends as well, and one that finds space serves.
+#[test]
+fn a_replay_ends_on_a_full_disk() {
+    let image = rows_to_replay();
+    let budget_bytes = BUDGET_BYTES / 4;
+    let used: u64 = image.paths().iter().map(|(_, bytes)| bytes).sum();
+    let (mut served, mut refused) = (0, 0);
+    for more in (0..2_000_000).step_by(100_000) {
+        let capacity_bytes = Some(used + more);
+        match start_or_refuse(&image, Faults { capacity_bytes, ..Faults::default() }, budget_bytes) {
+            Ok(node) => {
+                assert!(memtable_bytes(&node) <= budget_bytes * 5 / 4, "{} bytes", memtable_bytes(&node));
+                served += 1;
+            }
+            Err(why) => {
+                assert!(why.contains("no space is left"), "{why}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(served > 0 && refused > 0, "{served} served, {refused} refused");
 }
