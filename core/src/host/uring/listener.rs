@@ -172,3 +172,43 @@ impl Listener {
         }
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::disallowed_types, reason = "this test is a client")]
+mod tests {
+    use std::net::{Ipv4Addr, TcpStream};
+
+    use super::super::ring::Wait;
+    use super::*;
+
+    /// O5: an accept that failed is tried again after a pause, neither at once (the core would spin) nor never.
+    #[test]
+    fn an_accept_that_failed_is_tried_again_later() {
+        let mut ring = Ring::new().expect("this kernel has what the host needs");
+        let next = |ring: &mut Ring| {
+            ring.enter(Wait::Forever).expect("entering works");
+            ring.next().expect("one completion")
+        };
+        let (mut sockets, address) = bind((Ipv4Addr::LOCALHOST, 0).into(), 1).expect("loopback can be bound");
+        // Nobody listens on the socket yet: every accept fails.
+        let mut listener = Listener::start(sockets.remove(0), &mut ring);
+        let mut now = Mono(1_000_000_000);
+        for _ in 0..3 {
+            let completion = next(&mut ring);
+            assert!(matches!(listener.accepted(completion, now, &mut ring), Accepted::Nothing));
+            let due = now.plus_millis(BACK_OFF_MS);
+            assert_eq!(listener.retry(now, &mut ring), Some(due));
+            ring.enter(Wait::Nanos(1_000_000)).expect("entering works");
+            assert!(ring.next().is_none(), "tried again before its time");
+            now = due;
+            assert_eq!(listener.retry(now, &mut ring), None);
+        }
+        let completion = next(&mut ring);
+        assert!(matches!(listener.accepted(completion, now, &mut ring), Accepted::Nothing));
+        rustix::net::listen(&listener.socket, 1).expect("a bound socket can be listened on");
+        assert_eq!(listener.retry(now.plus_millis(BACK_OFF_MS), &mut ring), None);
+        let _client = TcpStream::connect(address).expect("somebody listens");
+        let completion = next(&mut ring);
+        assert!(matches!(listener.accepted(completion, now, &mut ring), Accepted::Socket(_)));
+    }
+}

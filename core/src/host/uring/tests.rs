@@ -270,3 +270,75 @@ fn messages_reach_sleeping_cores_over_real_rings() {
     cores.stop();
     assert_eq!(cores.join(), [Exit::Stopped, Exit::Stopped]);
 }
+
+/// Starts a machine on one core, with few receive buffers, for as long as `until` runs.
+fn with_machine<M: Machine>(
+    options: UringOptions,
+    machine: impl Fn() -> M + Send + Sync + 'static,
+    until: impl FnOnce(SocketAddr, &Siblings),
+) {
+    let cpus = vec![pin::available()[0]];
+    let (sockets, address) = bind(LOOPBACK, 1).expect("loopback can be bound");
+    let plan = Plan { cpus, sockets, data_dir: None, options, clients_max: 100 };
+    let cores = Cores::start(plan, move |_| Ok::<_, std::convert::Infallible>(machine()));
+    let cores = cores.expect("the host starts on this kernel");
+    until(address, cores.siblings());
+    cores.stop();
+    assert_eq!(cores.join(), [Exit::Stopped]);
+}
+
+/// O1: clients that find no receive buffer wait for one, and are not forgotten.
+#[test]
+fn clients_without_a_receive_buffer_are_served_when_there_is_one() {
+    let options = UringOptions { receive_buffers: 2, receive_buffer_bytes: 64, ..UringOptions::default() };
+    with_machine(options, crate::host::Echo::new, |address, _| {
+        let mut streams: Vec<TcpStream> = (0..30).map(|_| connect(address)).collect();
+        for (i, stream) in streams.iter_mut().enumerate() {
+            stream.write_all(&pattern(3_000, i)).expect("the host reads");
+        }
+        for (i, stream) in streams.iter_mut().enumerate() {
+            let mut got = vec![0; 3_000];
+            stream.read_exact(&mut got).expect("the host echoes");
+            assert!(got == pattern(3_000, i), "connection {i} got bytes of another");
+        }
+    });
+}
+
+/// Answers whatever it receives with more than a socket holds, and closes.
+struct Farewell;
+
+impl Machine for Farewell {
+    fn turn(&mut self, _now: crate::host::Now, inbox: &mut Inbox, outbox: &mut Outbox) {
+        for index in 0..inbox.len() {
+            match inbox.event(index) {
+                Event::Received { conn, .. } => {
+                    outbox.send(conn, vec![7; 64 << 20]);
+                    outbox.close(conn);
+                }
+                Event::Stop => outbox.finish(Exit::Stopped),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// O1: what a closed connection still owes is kept for a while only, if its client does not take it.
+#[test]
+fn a_closed_connection_whose_client_takes_nothing_is_cut() {
+    with_machine(
+        UringOptions::default(),
+        || Farewell,
+        |address, siblings| {
+            let mut stream = connect(address);
+            stream.write_all(b"x").expect("the host reads");
+            stream.peek(&mut [0]).expect("the answer begins to come");
+            while siblings.clients() > 0 {
+                std::thread::yield_now();
+            }
+            let mut got = Vec::new();
+            // Reset or cut short, as the kernel likes.
+            let _ = stream.read_to_end(&mut got);
+            assert!(!got.is_empty() && got.len() < 64 << 20, "{} bytes", got.len());
+        },
+    );
+}
