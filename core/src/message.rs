@@ -373,7 +373,7 @@ pub fn put_quiet(out: &mut Vec<u8>) {
 }
 
 /// Errors without a field, by their code; `Moved` is [`MOVED`] plus its slot.
-const ERRORS: [ReplyError; 16] = [
+const ERRORS: [ReplyError; 17] = [
     ReplyError::WrongType,
     ReplyError::NotAnInteger,
     ReplyError::Overflow,
@@ -387,6 +387,7 @@ const ERRORS: [ReplyError; 16] = [
     ReplyError::ReadOnly,
     ReplyError::Poisoned,
     ReplyError::Damaged,
+    ReplyError::NoClock,
     ReplyError::Corrupt,
     ReplyError::DeadlinePassed,
     ReplyError::Unknown,

@@ -135,15 +135,21 @@ impl Group {
         Some(oldest.plus_millis(wait_ms_max))
     }
 
-    /// Whether this replica leads and has applied an entry of its own term, so that it may serve under a lease.
+    /// Whether this replica is sound, leads and has applied an entry of its own term, so that it may serve under a lease.
     pub fn leads_ready(&self) -> bool {
-        self.own_entry.is_some_and(|own| self.machine.applied().index >= own)
+        self.standing == Standing::Sound
+            && self.own_entry.is_some_and(|own| self.machine.applied().index >= own)
+    }
+
+    /// Whether entries wait to be applied. A replica that has stopped applies none.
+    pub fn is_applying(&self) -> bool {
+        self.standing == Standing::Sound && !self.machine.apply.is_idle()
     }
 
     /// Whether reads may be answered at `now`.
     pub fn may_read(&self, now: Mono) -> bool {
-        let ready = self.leads_ready() || planted::is("read-before-own-entry");
-        self.standing == Standing::Sound && ready && self.lease.holds(now)
+        let early = self.standing == Standing::Sound && planted::is("read-before-own-entry");
+        (self.leads_ready() || early) && self.lease.holds(now)
     }
 
     /// The oracle's time by which a read judges expiry: never below what the log of this group has seen.
@@ -372,12 +378,23 @@ impl Group {
         assert!(self.proposed.iter().map(|(_, bytes)| bytes).sum::<usize>() == self.proposed_bytes);
     }
 
+    /// Counts off what was proposed, up to an entry.
+    fn count_off(&mut self, last: LogIndex) {
+        while self.proposed.front().is_some_and(|(index, _)| *index <= last) {
+            self.proposed_bytes -= self.proposed.pop_front().map_or(0, |(_, bytes)| bytes);
+        }
+    }
+
+    /// Answers what a halted replica was handed and will not apply: it takes no part of the budget any more.
+    pub fn abandon(&mut self, out: &mut impl Replies) {
+        self.machine.apply.abandon(out);
+        self.count_off(self.node.committed());
+    }
+
     /// Answers what has been applied, and the reads that waited for it.
     pub fn publish(&mut self, moment: &Moment<'_>, time_ms: u64, out: &mut impl Replies) {
         let applied = self.machine.applied().index;
-        while self.proposed.front().is_some_and(|(index, _)| *index <= applied) {
-            self.proposed_bytes -= self.proposed.pop_front().map_or(0, |(_, bytes)| bytes);
-        }
+        self.count_off(applied);
         if self.waiting.is_empty() {
             return;
         }

@@ -35,8 +35,8 @@ use crate::node::Ready;
 use crate::planted;
 use crate::read::Prepared;
 use crate::{
-    BatchBuf, BatchError, CoreId, FIRST_DATA_GROUP, GroupId, LogIndex, Now, Read, Replies, Reply, ReplyError,
-    ReplyTo, Term, Timestamp,
+    BatchBuf, BatchError, CLOCK_GROUP, CoreId, FIRST_DATA_GROUP, GroupId, LogIndex, Now, Read, Replies,
+    Reply, ReplyError, ReplyTo, Term, Timestamp,
 };
 
 use duties::Duties;
@@ -69,11 +69,15 @@ struct Member {
 }
 
 impl Member {
-    fn sweep_deadline(&self, time_ms: u64) -> Option<Mono> {
-        // Only what can be done is due: a deadline that has passed and stays would be a turn without end.
-        let may_sweep =
-            self.group.id >= FIRST_DATA_GROUP && self.group.leads_ready() && self.duties.is_set_up();
-        may_sweep.then(|| self.sweep.next_deadline(self.group.client_entries(), time_ms)).flatten()
+    /// When the group has to see to something by itself, if its core can write. Only what can be done is due: a deadline
+    /// that has passed and stays would be a turn without end.
+    fn next_duty(&self, time_ms: u64) -> Option<Mono> {
+        if !self.group.leads_ready() || !self.duties.is_set_up() {
+            return None;
+        }
+        let sweeps = self.group.id >= FIRST_DATA_GROUP;
+        let sweep = sweeps.then(|| self.sweep.next_deadline(self.group.client_entries(), time_ms)).flatten();
+        [self.duties.next_deadline(), sweep].into_iter().flatten().min()
     }
 }
 
@@ -225,9 +229,8 @@ impl Groups {
         let writable = self.wal.writable().is_ok();
         for at in 0..self.members.len() {
             let member = &self.members[at];
-            let sweep =
-                writable && member.sweep_deadline(self.time_ms).is_some_and(|due| due <= self.now.mono);
-            if sweep || member.group.is_waiting() || member.duties.are_due(self.now.mono) {
+            let due = writable && member.next_duty(self.time_ms).is_some_and(|due| due <= self.now.mono);
+            if due || member.group.is_waiting() || !member.duties.is_set_up() {
                 self.mark(at);
             }
         }
@@ -246,14 +249,15 @@ impl Groups {
         self.stopped.as_ref()
     }
 
-    /// Whether every group leads and serves, or refuses for good: then clients may come.
+    /// Whether every group leads and serves, or refuses for good: then clients may come. Without a clock they come to read.
     #[must_use]
     pub fn is_ready(&self) -> bool {
+        let timeless = self.word.is_forsaken();
         self.stopped.is_some()
             || self.members.iter().all(|member| {
                 let group = &member.group;
-                group.standing != Standing::Sound
-                    || (group.may_read(self.now.mono) && member.duties.is_set_up())
+                let is_set_up = timeless || member.duties.is_set_up();
+                group.standing != Standing::Sound || (group.may_read(self.now.mono) && is_set_up)
             })
     }
 
@@ -265,12 +269,13 @@ impl Groups {
         }
         let writable = self.wal.writable().is_ok();
         let waits = self.members.iter().flat_map(|member| {
-            let sweep = member.sweep_deadline(self.time_ms).filter(|_| writable);
-            [member.group.wait_deadline(self.options.wait_ms_max), member.duties.next_deadline(), sweep]
+            let duty = member.next_duty(self.time_ms).filter(|_| writable);
+            [member.group.wait_deadline(self.options.wait_ms_max), duty]
         });
-        // A renewal that was due and did not happen (no leader, no room in the log) is tried again, not at once for ever.
+        // A renewal that was due and did not happen is tried again, not at once for ever.
         let soon = self.now.mono.plus_millis(1);
-        let oracle = self.oracle.as_ref().and_then(Oracle::next_deadline).map(|due| due.max(soon));
+        let oracle = self.oracle.as_ref().filter(|_| writable).and_then(Oracle::next_deadline);
+        let oracle = oracle.map(|due| due.max(soon));
         let late = (!self.late.is_empty() || !self.dirty.is_empty()).then_some(self.now.mono);
         waits.chain([oracle, self.wal.next_deadline(), self.engine.next_deadline(), late]).flatten().min()
     }
@@ -340,7 +345,7 @@ impl Groups {
         self.flights.is_empty()
             && self.dirty.is_empty()
             && self.late.is_empty()
-            && self.members.iter().all(|m| m.group.busy_bytes() == 0 && m.group.machine.apply.is_idle())
+            && self.members.iter().all(|m| m.group.busy_bytes() == 0 && !m.group.is_applying())
     }
 
     /// Executes the invariants of every group.
@@ -395,7 +400,7 @@ impl Groups {
             self.mark(flight.member);
         }
         for at in 0..self.members.len() {
-            if !self.members[at].group.machine.apply.is_idle() {
+            if self.members[at].group.is_applying() {
                 self.mark(at);
             }
         }
@@ -442,8 +447,12 @@ impl Groups {
         self.members[at].group.publish(&moment, self.time_ms, out);
     }
 
-    /// Why writes of a group are refused now: the log, or the tables of the group, find no space on the disk.
+    /// Why writes of a group are refused now: there is no clock, or the log, or the tables of the group, find no space on the
+    /// disk.
     fn refusal(&self, at: usize) -> Option<ReplyError> {
+        if self.word.is_forsaken() {
+            return Some(ReplyError::NoClock);
+        }
         if self.wal.writable().is_err() {
             return Some(ReplyError::NoSpace);
         }
@@ -539,8 +548,12 @@ impl Groups {
     }
 
     fn halt(&mut self, at: usize, text: String, out: &mut impl Replies) {
-        self.members[at].group.standing = Standing::Halted(text);
-        self.members[at].group.lease.step_down();
+        let group = &mut self.members[at].group;
+        group.standing = Standing::Halted(text);
+        group.lease.step_down();
+        if group.id == CLOCK_GROUP {
+            self.word.forsake();
+        }
         self.abandon(at, out);
         self.mark(at);
     }
@@ -555,7 +568,7 @@ impl Groups {
             // The pipeline has halted: whatever is handed to it is answered below.
             drop(self.commit(at, ready));
         }
-        self.members[at].group.machine.apply.abandon(out);
+        self.members[at].group.abandon(out);
     }
 
     /// A failed write or sync: nothing is acknowledged any more, and no timestamp issued.

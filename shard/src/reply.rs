@@ -78,6 +78,11 @@ pub enum ReplyError {
         "records of the group are damaged: it refuses to serve; the server said at its start which and what to do"
     )]
     Damaged,
+    /// The group that keeps the time refuses to serve: no write gets a timestamp.
+    #[error(
+        "group 1, which keeps the time, refuses to serve: reads go on, no write is taken; the server said at its start why; restore the data directory, or give up what the group lost with --accept-loss 1"
+    )]
+    NoClock,
     /// A block with this key does not verify.
     #[error("a block that this key needs is damaged")]
     Corrupt,

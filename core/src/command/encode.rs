@@ -53,7 +53,7 @@ fn encode_error(command: CommandId, error: ReplyError, encoder: &mut Encoder<'_>
         ReplyError::Overloaded if planted::is("overload-is-final") => "ERR",
         ReplyError::Moved { .. } | ReplyError::TryAgain | ReplyError::Overloaded => "TRYAGAIN",
         ReplyError::NoSpace => "NOSPACE",
-        ReplyError::Poisoned | ReplyError::Damaged | ReplyError::Corrupt => "IOERR",
+        ReplyError::Poisoned | ReplyError::Damaged | ReplyError::NoClock | ReplyError::Corrupt => "IOERR",
         ReplyError::DeadlinePassed => "TIMEOUT",
         ReplyError::Unknown => "UNKNOWN",
     };
@@ -123,6 +123,7 @@ mod tests {
             ReplyError::ReadOnly,
             ReplyError::Poisoned,
             ReplyError::Damaged,
+            ReplyError::NoClock,
             ReplyError::Corrupt,
             ReplyError::DeadlinePassed,
             ReplyError::Unknown,

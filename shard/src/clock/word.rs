@@ -98,6 +98,8 @@ pub struct Word {
     anchor_mono: AtomicU64,
     anchor_nanos: AtomicU64,
     anchor_rate: AtomicU64,
+    /// Not 0: the clock group refuses to serve.
+    forsaken: AtomicU64,
     /// The next timestamp to be issued.
     next: Line<AtomicU64>,
 }
@@ -120,6 +122,7 @@ impl Word {
             anchor_mono: AtomicU64::new(0),
             anchor_nanos: AtomicU64::new(0),
             anchor_rate: AtomicU64::new(0),
+            forsaken: AtomicU64::new(0),
             next: Line(AtomicU64::new(0)),
         }
     }
@@ -156,6 +159,16 @@ impl Word {
         let grant = self.grant();
         let held = now < grant.lease_end;
         held.then(|| grant.anchor.millis_at(now).min(grant.time_ms_max))
+    }
+
+    /// The clock group of this node refuses to serve: no grant comes any more, and nobody need wait for one.
+    pub fn forsake(&self) {
+        self.forsaken.store(1, Ordering::Release);
+    }
+
+    /// Whether no grant comes any more.
+    pub fn is_forsaken(&self) -> bool {
+        self.forsaken.load(Ordering::Acquire) != 0
     }
 
     /// The timestamp that is issued next, if nothing else moves the word.

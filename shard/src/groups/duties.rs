@@ -55,10 +55,6 @@ impl Duties {
         self.set_up == SetUp::Done
     }
 
-    pub fn are_due(&self, now: Mono) -> bool {
-        !self.is_set_up() || self.next_deadline().is_some_and(|deadline| deadline <= now)
-    }
-
     pub fn next_deadline(&self) -> Option<Mono> {
         match self.safe_point {
             SafePoint::Idle => None,
@@ -111,15 +107,19 @@ impl Groups {
             SafePoint::Idle if written => {
                 member.duties.safe_point = SafePoint::Marked { at: published, since: now };
             }
-            SafePoint::Marked { at: mark, since } => {
-                if now < since.plus_millis(member.duties.safe_point_ms) {
-                    member.group.put_back_written(written);
-                } else if self.propose_control(at, &Control::SafePoint { at: mark.0 }) {
-                    let next = SafePoint::Marked { at: published, since: now };
-                    self.members[at].duties.safe_point = if written { next } else { SafePoint::Idle };
-                } else {
-                    self.members[at].group.put_back_written(written);
-                }
+            SafePoint::Marked { since, .. } if now < since.plus_millis(member.duties.safe_point_ms) => {
+                member.group.put_back_written(written);
+            }
+            SafePoint::Marked { at: mark, .. } => {
+                let proposed = self.propose_control(at, &Control::SafePoint { at: mark.0 });
+                let member = &mut self.members[at];
+                member.duties.safe_point = match (proposed, written) {
+                    (true, true) => SafePoint::Marked { at: published, since: now },
+                    (true, false) => SafePoint::Idle,
+                    // Tried again when it is due again, not at once for ever.
+                    (false, _) => SafePoint::Marked { at: mark, since: now },
+                };
+                member.group.put_back_written(written && !proposed);
             }
             SafePoint::Idle => {}
         }

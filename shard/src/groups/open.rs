@@ -88,6 +88,9 @@ impl Groups {
             let accepted = wal.accept_damage();
             assert!(accepted, "no group has lost records");
         }
+        if members.iter().any(|m| m.group.id == CLOCK_GROUP && m.group.standing != Standing::Sound) {
+            word.forsake();
+        }
         let oracle = ids.contains(&CLOCK_GROUP).then(|| Oracle::new(word.clone()));
         let mut groups = Self {
             core,

@@ -2,8 +2,8 @@
 
 use pinion_shard::crash::{SimNode, SimOptions};
 use pinion_shard::{
-    After, BatchBuf, BatchBuilder, Command, CoreId, Expire, GroupId, Key, Kind, NodeId, Options, Origin,
-    OwnedReply, Read, Reply, ReplyError, ReplyTo, SetWhen, Standing, Timestamp,
+    After, BatchBuf, BatchBuilder, CLOCK_GROUP, Command, CoreId, Expire, GroupId, Key, Kind, NodeId, Options,
+    Origin, OwnedReply, Read, Reply, ReplyError, ReplyTo, SetWhen, Standing, Timestamp,
 };
 use pinion_wal::disk::sim::{Faults, Pattern, SimDisk};
 
@@ -52,9 +52,21 @@ fn nil() -> Option<OwnedReply> {
     Some(OwnedReply::Plain(Reply::Nil))
 }
 
+/// A batch that no group can execute.
+fn broken(slot: u32, value: &str) -> BatchBuf {
+    let mut bytes = sets(slot, &[("k", value)]).into_bytes();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    BatchBuf::from_bytes(bytes).expect("its header is sound")
+}
+
 /// Writes and waits for the answer to the last command.
 fn write(node: &mut SimNode, slot: u32, rows: &[(&str, &str)]) -> Option<OwnedReply> {
-    node.submit(GROUP, sets(slot, rows));
+    write_to(node, GROUP, slot, rows)
+}
+
+fn write_to(node: &mut SimNode, group: GroupId, slot: u32, rows: &[(&str, &str)]) -> Option<OwnedReply> {
+    node.submit(group, sets(slot, rows));
     let last = to(slot, u32::try_from(rows.len()).expect("a few rows") - 1);
     for _ in 0..20_000 {
         if let Some(reply) = node.take_reply(last) {
@@ -218,8 +230,19 @@ fn overload_is_refused_with_a_retryable_error() {
     assert_eq!(write(&mut node, 20, &[("k", "small")]), ok());
 }
 
-/// O5: writes that find no room in memory are refused in a bounded time, and until then the core sleeps: no deadline lies in
-/// the past after a turn.
+/// Lets `millis` pass: no deadline lies in the past after a turn, and the core sleeps.
+fn sleeps_for(node: &mut SimNode, millis: u64) {
+    let (start, mut turns) = (node.now().mono, 0);
+    while node.now().mono < start.plus_millis(millis) {
+        assert!(node.step());
+        let (now, deadline) = (node.now().mono, node.cores()[0].next_deadline());
+        assert!(deadline.is_none_or(|deadline| deadline >= now), "{deadline:?} lies before {now:?}");
+        turns += 1;
+        assert!(turns < 4 * millis, "the core does not sleep");
+    }
+}
+
+/// O5: writes that find no room in memory are refused in a bounded time, and until then the core sleeps.
 #[test]
 fn writes_that_find_no_room_are_refused_in_time() {
     let mut node = fresh();
@@ -227,18 +250,54 @@ fn writes_that_find_no_room_are_refused_in_time() {
     node.pass(100_000);
     node.cores()[0].engine().set_memtable_bytes_max(0);
     node.submit(GROUP, sets(2, &[("k", "w")]));
-    let end = node.now().mono.plus_millis(2_500);
-    let mut turns = 0;
-    while node.now().mono < end {
-        assert!(node.step());
-        let (now, deadline) = (node.now().mono, node.cores()[0].next_deadline());
-        assert!(deadline.is_none_or(|deadline| deadline >= now), "{deadline:?} lies before {now:?}");
-        turns += 1;
-        assert!(turns < 10_000, "the core does not sleep");
-    }
+    sleeps_for(&mut node, 2_500);
     assert_eq!(node.take_reply(to(2, 0)), error(ReplyError::Overloaded));
     node.cores()[0].engine().set_memtable_bytes_max(1 << 30);
     assert_eq!(write(&mut node, 3, &[("k", "x")]), ok());
+}
+
+/// O5: a group that halts while it serves leaves its core asleep.
+#[test]
+fn a_core_with_a_halted_group_sleeps() {
+    let mut node = fresh();
+    assert_eq!(write(&mut node, 1, &[("k", "v")]), ok());
+    node.submit(GROUP, broken(2, "w"));
+    sleeps_for(&mut node, 40_000);
+    assert!(matches!(node.cores()[0].standing(GROUP), Some(Standing::Halted(_))), "{}", node.describe());
+    assert_eq!(write(&mut node, 3, &[("k", "x")]), error(ReplyError::ReadOnly));
+}
+
+/// D6: while its disk is full a core sleeps.
+#[test]
+fn a_core_with_a_full_disk_sleeps() {
+    let mut node = fresh();
+    node.disk_mut().set_capacity(Some(0));
+    let value = "x".repeat(4_000);
+    let mut slots = 1..2_000;
+    assert!(slots.any(|slot| write(&mut node, slot, &[("k", &value)]) == error(ReplyError::NoSpace)));
+    sleeps_for(&mut node, 40_000);
+    node.disk_mut().set_capacity(None);
+    node.pass(5_000_000);
+    assert_eq!(write(&mut node, 5_000, &[("k", "again")]), ok(), "{}", node.describe());
+}
+
+/// O5: what a group had in flight when it halted is given back to the budget of its core: the others go on, and the core
+/// can stop.
+#[test]
+fn a_halted_group_gives_its_share_of_the_budget_back() {
+    let groups_options =
+        Options { proposal_bytes_max: 64 << 10, wal: pinion_wal::Options::tiny(), ..Options::default() };
+    let mut node =
+        start(SimDisk::new(1, Faults::default()), SimOptions { groups_options, ..SimOptions::small(2, 1) });
+    let value = "x".repeat(10_000);
+    for slot in 0..6 {
+        node.submit(GROUP, broken(slot, &value));
+    }
+    node.pass(100_000);
+    assert!(matches!(node.cores()[0].standing(GROUP), Some(Standing::Halted(_))), "{}", node.describe());
+    assert_eq!(write_to(&mut node, GroupId(17), 9, &[("a", &value)]), ok());
+    assert!(node.run_idle());
+    assert_eq!(node.cores()[0].proposal_bytes(), 0);
 }
 
 /// D6: a full disk refuses writes with a clear error, goes on serving reads, and recovers when space returns.
@@ -266,7 +325,8 @@ fn a_full_disk_refuses_writes_and_recovers() {
     assert_eq!(ask(&mut node, "k"), bulk("again"));
 }
 
-/// D4: damage to acknowledged records of the log is never cut off in silence: the group refuses, with file and offset.
+/// D4: damage to acknowledged records of the log is never cut off in silence: the group refuses, with file and offset. The
+/// others serve; without the group that keeps the time they serve reads, and refuse writes at once and for good.
 #[test]
 fn damage_to_acknowledged_records_is_refused() {
     let mut node = fresh();
@@ -277,7 +337,7 @@ fn damage_to_acknowledged_records_is_refused() {
     let image = node.into_disk().crashed(Pattern::Everything, 1);
     let segments: Vec<(String, u64)> =
         image.paths().into_iter().filter(|(path, _)| path.contains("/segment-")).collect();
-    let mut refused = 0;
+    let (mut refused, mut timeless) = (0, 0);
     for (path, bytes) in segments {
         for block in (0..bytes / 4096).take(40) {
             let mut damaged = image.clone();
@@ -291,9 +351,16 @@ fn damage_to_acknowledged_records_is_refused() {
                     continue;
                 }
             };
+            assert!(node.run_ready(), "block {block} of {path}: {}", node.describe());
             node.pass(100_000);
+            let keeps_time = node.cores()[0].standing(CLOCK_GROUP) == Some(&Standing::Sound);
             match node.cores()[0].standing(GROUP).unwrap() {
-                Standing::Sound => assert_eq!(ask(&mut node, "k"), bulk("19"), "block {block} of {path}"),
+                Standing::Sound => {
+                    assert_eq!(ask(&mut node, "k"), bulk("19"), "block {block} of {path}");
+                    timeless += u32::from(!keeps_time);
+                    let expected = if keeps_time { ok() } else { error(ReplyError::NoClock) };
+                    assert_eq!(write(&mut node, 99, &[("k", "20")]), expected, "block {block} of {path}");
+                }
                 Standing::Damaged(why) => {
                     assert!(why.contains("segment-"), "{why}");
                     assert_eq!(ask(&mut node, "k"), error(ReplyError::Damaged));
@@ -304,6 +371,7 @@ fn damage_to_acknowledged_records_is_refused() {
         }
     }
     assert!(refused > 0, "some damage concerned the group");
+    assert!(timeless > 0, "some damage concerned the clock alone");
 }
 
 /// T6: expiry is judged by the oracle's time: a key expires by virtual time on a frozen wall clock of the reader.

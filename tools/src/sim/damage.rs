@@ -26,6 +26,7 @@ impl Run<'_> {
                     self.report.done.add("damage_refused", 1);
                     continue;
                 }
+                Opening::Silent(why) => return Err(format!("{kind} at {place}: {why}")),
                 Opening::Halted(_) => return Err(format!("{place}: the disk halted")),
             };
             let refused = Life::new(self.plan, host, self.clock)

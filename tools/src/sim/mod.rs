@@ -50,6 +50,8 @@ pub enum Opening<M> {
     Refused(Box<SimDisk>, String),
     /// The disk halted in between, as it was told to.
     Halted(Box<SimDisk>),
+    /// It never came to serve, and did not say why: no honest end, whatever the disk did.
+    Silent(String),
 }
 
 /// What a seed draws before it begins.
@@ -276,6 +278,7 @@ impl<'a> Run<'a> {
                     self.report.refused += 1;
                     disk = self.crash(*refused);
                 }
+                Opening::Silent(why) => return Err(why),
                 Opening::Halted(halted) => {
                     self.report.crashes_in_recovery += 1;
                     disk = self.crash(*halted);

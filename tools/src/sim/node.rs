@@ -77,9 +77,12 @@ fn until_ready(mut host: SimHost<TimedCore>) -> Opening<TimedCore> {
     }
     let exit = host.any_exit().map(|exit| format!("{exit:?}"));
     let (turns, now) = (host.turns(), host.now().mono.0);
-    let why = exit.unwrap_or_else(|| format!("its groups do not serve after {turns} turns, at {now} ns"));
     let disk = host.crash().expect("the host was made with a disk");
-    if disk.halted() { Opening::Halted(Box::new(disk)) } else { Opening::Refused(Box::new(disk), why) }
+    match exit {
+        _ if disk.halted() => Opening::Halted(Box::new(disk)),
+        Some(why) => Opening::Refused(Box::new(disk), why),
+        None => Opening::Silent(format!("its groups do not serve after {turns} turns, at {now} ns")),
+    }
 }
 
 fn open_cores(
