@@ -1,5 +1,6 @@
 //! From a configuration to serving cores, and to their end.
 
+use std::mem::ManuallyDrop;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +17,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::{Directory, NodeError, allocator, make_room_for, watch};
 use crate::config::{Config, Secret};
-use crate::host::uring::{Cores, Opening, Plan, UringOptions, bind};
+use crate::host::uring::{Cores, Opening, Plan, StartError, UringOptions, bind};
 use crate::host::{Machine, Now, Tsc};
 use crate::ledger::{Leases, Ledger, RECEIVE_BUFFER_BYTES, Use};
 use crate::signal::StopSignals;
@@ -36,7 +37,8 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<(), NodeError> 
         .map_err(|cause| NodeError::System { what: "signals cannot be taken over", cause })?;
     make_room_for(config.clients_max)?;
     let (sockets, address) = bind(config.address(), config.cpus.len())?;
-    let directory = Directory::hold(&config.data_dir)?;
+    // Held until the process is gone: on some ways out, cores that nobody waits for still write.
+    let directory = ManuallyDrop::new(Directory::hold(&config.data_dir)?);
     let ledger = Ledger::divide(config.memory_bytes, config.cpus.len());
     say(&format!("memory: {} MiB ({ledger})", config.memory_bytes >> 20));
     let node =
@@ -53,8 +55,14 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<(), NodeError> 
         },
         clients_max: config.clients_max,
     };
-    let cores_running = Cores::start(plan, move |opening| node.open(opening))
-        .map_err(|error| NodeError::Start(error.to_string()))?;
+    let mut asked = || signals.next().is_some();
+    let cores_running = match Cores::start_unless(plan, &mut asked, move |opening| node.open(opening)) {
+        Err(StartError::Stopped) => {
+            say("stopped before it was ready");
+            return Ok(());
+        }
+        started => started.map_err(|error| NodeError::Start(error.to_string()))?,
+    };
     for line in refusing.lock().unwrap_or_else(PoisonError::into_inner).iter() {
         say(line);
     }

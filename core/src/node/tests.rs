@@ -1,7 +1,8 @@
 use std::convert::Infallible;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 
 use super::*;
-use crate::host::uring::{Cores, Plan, UringOptions, bind};
+use crate::host::uring::{Cores, Plan, StartError, UringOptions, bind};
 use crate::host::{Machine, Now};
 use crate::signal::StopSignals;
 use crate::{CoreId, Event, Exit, Inbox, Outbox, pin};
@@ -58,4 +59,40 @@ fn a_signal_stops_all_cores() {
 fn a_poisoned_core_ends_the_node_with_its_reason() {
     let error = watch_cores(true, 0).expect_err("a core is poisoned").to_string();
     assert!(error.contains("the disk is broken") && error.contains("acknowledged nothing"), "{error}");
+}
+
+/// A core that never comes to serve.
+struct NeverReady(Ending);
+
+impl Machine for NeverReady {
+    fn turn(&mut self, now: Now, inbox: &mut Inbox, outbox: &mut Outbox) {
+        self.0.turn(now, inbox, outbox);
+    }
+
+    fn is_ready(&self) -> bool {
+        false
+    }
+}
+
+/// O7: a node that does not come to serve can be asked to stop, and its cores end.
+#[test]
+fn a_start_that_takes_for_ever_can_be_ended() {
+    let address = "127.0.0.1:0".parse().expect("an address");
+    let (sockets, _) = bind(address, 1).expect("loopback can be bound");
+    let cpus = vec![pin::available()[0]];
+    let plan = Plan { cpus, sockets, data_dir: None, options: UringOptions::default(), clients_max: 1 };
+    // Hung up when the last core has let go of what opens it.
+    let (held, ended) = channel::<()>();
+    let mut questions = 0;
+    let mut stop = || {
+        questions += 1;
+        questions == 3
+    };
+    let started = Cores::start_unless(plan, &mut stop, move |_| {
+        let _ended = &held;
+        Ok::<_, Infallible>(NeverReady(Ending { poison: None }))
+    });
+    assert!(matches!(started, Err(StartError::Stopped)));
+    let patience = std::time::Duration::from_secs(20);
+    assert_eq!(ended.recv_timeout(patience), Err(RecvTimeoutError::Disconnected), "a core goes on for ever");
 }

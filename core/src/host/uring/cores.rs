@@ -5,9 +5,10 @@
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use pinion_wal::disk::Disk;
 use rustix::event::{EventfdFlags, eventfd};
@@ -18,6 +19,9 @@ use crate::host::Machine;
 use crate::mesh::Mesh;
 use crate::pin::{self, PinError};
 use crate::{CoreId, Exit};
+
+/// While the cores start, they are asked this often whether to stop.
+const ASKED_EVERY: Duration = Duration::from_millis(20);
 
 /// What the threads of a node are made from.
 pub struct Plan {
@@ -45,6 +49,9 @@ pub enum StartError<E> {
     /// The machine of a core cannot be opened.
     #[error(transparent)]
     Machine(E),
+    /// Somebody wanted it to stop before it was ready.
+    #[error("it was asked to stop before it was ready")]
+    Stopped,
     /// Something of the system.
     #[error("{what}: {cause}")]
     System {
@@ -81,6 +88,21 @@ impl Cores {
     /// Starts one thread per core; `open` makes the machine of each. Returns when all are ready and listen, or none is
     /// left.
     pub fn start<M, E, F>(plan: Plan, open: F) -> Result<Self, StartError<E>>
+    where
+        M: Machine,
+        E: Send + 'static,
+        F: Fn(Opening<'_>) -> Result<M, E> + Send + Sync + 'static,
+    {
+        Self::start_unless(plan, &mut || false, open)
+    }
+
+    /// The same, unless `stop` says while it lasts that all shall end. Those that are not open by then are not waited for:
+    /// as in a crash, what they have not acknowledged is nobody's.
+    pub fn start_unless<M, E, F>(
+        plan: Plan,
+        stop: &mut dyn FnMut() -> bool,
+        open: F,
+    ) -> Result<Self, StartError<E>>
     where
         M: Machine,
         E: Send + 'static,
@@ -124,7 +146,7 @@ impl Cores {
             gates.push(go);
         }
         drop(report);
-        cores.await_ready(&reports, &gates)?;
+        cores.await_ready(&reports, &gates, stop)?;
         if let Err(error) = super::listener::listen(&handles) {
             siblings.stop();
             return Err(system("a socket cannot be listened on")(error));
@@ -138,16 +160,13 @@ impl Cores {
         &mut self,
         reports: &Receiver<Result<(), StartError<E>>>,
         gates: &[Sender<()>],
+        stop: &mut dyn FnMut() -> bool,
     ) -> Result<(), StartError<E>> {
         for step in 0..2 {
             for _ in 0..gates.len() {
-                match reports.recv() {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => {
-                        self.siblings.stop();
-                        return Err(error);
-                    }
-                    Err(_) => panic!("a core ended while it was started, without a reason"),
+                if let Err(error) = next_report(reports, stop) {
+                    self.siblings.stop();
+                    return Err(error);
                 }
             }
             if step == 0 {
@@ -197,6 +216,23 @@ impl Cores {
     #[must_use]
     pub fn join(self) -> Vec<Exit> {
         self.threads.into_iter().map(|thread| thread.join().expect("a core panicked")).collect()
+    }
+}
+
+/// The next report of a core, unless `stop` says not to wait for it.
+fn next_report<E>(
+    reports: &Receiver<Result<(), StartError<E>>>,
+    stop: &mut dyn FnMut() -> bool,
+) -> Result<(), StartError<E>> {
+    loop {
+        match reports.recv_timeout(ASKED_EVERY) {
+            Ok(report) => return report,
+            Err(RecvTimeoutError::Timeout) if stop() => return Err(StartError::Stopped),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => {
+                panic!("a core ended while it was started, without a reason")
+            }
+        }
     }
 }
 
