@@ -47,7 +47,8 @@ impl<'a> Cell<'a> {
     }
 
     /// The bytes; empty for a tombstone.
-    pub(crate) const fn bytes(self) -> &'a [u8] {
+    #[must_use]
+    pub const fn bytes(self) -> &'a [u8] {
         match self {
             Self::Inline(bytes) => bytes,
             Self::Tombstone => &[],

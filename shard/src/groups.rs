@@ -20,7 +20,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use pinion_lsm::Engine;
+use pinion_lsm::{Engine, FlushState};
 use pinion_wal::disk::Cause;
 use pinion_wal::task::Spawner;
 use pinion_wal::{EntryRef, HardState, Mono, Position, Wal};
@@ -60,8 +60,6 @@ struct Member {
     dirty: bool,
     /// Readys in flight.
     flights: usize,
-    /// The memtable was asked to be sealed, or is on its way to tables, up to here.
-    sealing: bool,
     /// Up to here the log was told that tables hold everything.
     flushed: LogIndex,
     duties: Duties,
@@ -69,6 +67,12 @@ struct Member {
 }
 
 impl Member {
+    /// Whether the memtable was asked to be sealed, or one is on its way to tables.
+    fn is_sealing(&self) -> bool {
+        let apply = &self.group.machine.apply;
+        apply.is_sealing() || apply.tree().flush_state() != FlushState::Idle
+    }
+
     /// When the group has to see to something by itself, if its core can write. Only what can be done is due: a deadline
     /// that has passed and stays would be a turn without end.
     fn next_duty(&self, time_ms: u64) -> Option<Mono> {
@@ -276,8 +280,18 @@ impl Groups {
         let soon = self.now.mono.plus_millis(1);
         let oracle = self.oracle.as_ref().filter(|_| writable).and_then(Oracle::next_deadline);
         let oracle = oracle.map(|due| due.max(soon));
+        // Memory is freed by tasks, which tell nobody.
+        let freed = self.members.iter().any(|member| member.group.machine.apply.waits_for_room())
+            && self
+                .members
+                .iter()
+                .any(|member| member.group.machine.apply.tree().flush_state() == FlushState::Underway);
+        let starved = freed.then_some(soon);
         let late = (!self.late.is_empty() || !self.dirty.is_empty()).then_some(self.now.mono);
-        waits.chain([oracle, self.wal.next_deadline(), self.engine.next_deadline(), late]).flatten().min()
+        waits
+            .chain([starved, oracle, self.wal.next_deadline(), self.engine.next_deadline(), late])
+            .flatten()
+            .min()
     }
 
     /// The groups of this core, by id.
@@ -478,9 +492,10 @@ impl Groups {
             let group = &mut self.members[at].group;
             group.notice_leadership();
             let before = group.machine.applied().index;
-            if let Err(halt) = group.machine.apply.run(APPLY_COMMANDS_MAX, out) {
-                return self.halt(at, halt.to_string(), out);
-            }
+            let more = match group.machine.apply.run(APPLY_COMMANDS_MAX, out) {
+                Ok(more) => more,
+                Err(halt) => return self.halt(at, halt.to_string(), out),
+            };
             let applied = group.machine.applied().index;
             if applied > before {
                 group.node.applied(applied);
@@ -489,6 +504,10 @@ impl Groups {
                     group.node.drop_to(applied);
                 }
                 progressed = true;
+            }
+            if more {
+                // In the next turn: what an entry writes takes time.
+                self.mark(at);
             }
             if !progressed {
                 return;

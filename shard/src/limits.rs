@@ -63,6 +63,10 @@ pub const WAIT_MS_MAX: u64 = 2_000;
 
 /// Commands that a group executes at a time before others get their turn.
 pub const APPLY_COMMANDS_MAX: usize = 4_096;
+/// Bytes of rows that it writes at a time; the last command may exceed it.
+pub const APPLY_WRITTEN_BYTES_MAX: usize = 4 << 20;
+/// A buffer for rows that has grown beyond this is freed.
+pub const APPLY_CELL_BYTES_KEPT: usize = 256 << 10;
 
 /// Rows of a group that a sweep for expired keys looks at in one page.
 pub const REAP_ROWS: u32 = 512;

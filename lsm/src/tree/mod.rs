@@ -380,6 +380,15 @@ impl Tree {
             && self.shared.version.borrow().levels[0].len() < engine.options.level0_tables_max
     }
 
+    /// Bytes that may be written by work that was admitted, before it must wait for memtables to reach the disk: an eighth
+    /// of their budget lies beyond what [`Tree::room`] asks for.
+    #[must_use]
+    pub fn room_bytes(&self) -> usize {
+        let engine = &self.shared.engine;
+        let max = engine.memtable_bytes_max.get();
+        (max + max / 8).saturating_sub(engine.memtable_bytes())
+    }
+
     /// Figures.
     #[must_use]
     pub fn metrics(&self) -> TreeMetrics {

@@ -8,7 +8,7 @@ use super::{Committed, State};
 use crate::apply::halt::HaltCause;
 use crate::batch::HEADER_BYTES;
 use crate::execute::Env;
-use crate::{Batch, BatchError, Header, Kind, LogIndex, ReplyTo, Term};
+use crate::{Batch, BatchError, Header, Kind, LogIndex, ReplyTo, Term, Timestamp};
 
 /// An entry that is being decoded.
 pub(super) struct Reading {
@@ -16,7 +16,10 @@ pub(super) struct Reading {
     pub term: Term,
     pub data: Bytes,
     answer: bool,
-    /// The batch at hand, if its commands are not all decoded.
+    /// Commands up to here were executed before the rows were written out, and are passed over.
+    executed: Option<Timestamp>,
+    /// Where the batch at hand begins, and its header if its commands are not all decoded.
+    batch_at: usize,
     batch: Option<Header>,
     /// The command after the last decoded one, in its batch.
     next: u32,
@@ -29,6 +32,8 @@ pub(super) struct Reading {
 pub(super) struct Item {
     /// Where its archive stands.
     pub span: Range<usize>,
+    /// Where its batch begins.
+    batch_at: usize,
     /// Its number in its batch.
     pub number: u32,
     pub kind: Kind,
@@ -40,9 +45,9 @@ pub(super) struct Item {
 }
 
 impl Reading {
-    pub fn new(entry: Committed) -> Self {
+    pub fn new(entry: Committed, executed: Option<Timestamp>) -> Self {
         let Committed { index, term, data, answer } = entry;
-        Self { index, term, data, answer, batch: None, next: 0, at: 0 }
+        Self { index, term, data, answer, executed, batch_at: 0, batch: None, next: 0, at: 0 }
     }
 
     /// The next command of the entry. The first of a batch moves time in `state` forward.
@@ -50,23 +55,19 @@ impl Reading {
     pub fn next(&mut self, state: &mut State) -> Result<Option<Item>, HaltCause> {
         let header = match self.batch {
             Some(header) => header,
-            None if self.at == self.data.len() => return Ok(None),
-            None => self.start_batch(state)?,
+            None => {
+                self.pass_over_batches()?;
+                if self.at == self.data.len() {
+                    return Ok(None);
+                }
+                self.start_batch(state)?
+            }
         };
-        let malformed = BatchError::Malformed { index: self.next };
-        let (len, rest) = self.data[self.at..].split_first_chunk().ok_or(malformed)?;
-        let (start, len) = (self.at + 4, u32::from_le_bytes(*len) as usize);
-        if len > rest.len() {
-            return Err(malformed.into());
-        }
         let index = self.next;
-        self.at = start + len;
-        self.next += 1;
-        if self.next == header.count {
-            self.batch = None;
-        }
+        let span = self.step(&header)?;
         Ok(Some(Item {
-            span: start..self.at,
+            span,
+            batch_at: self.batch_at,
             number: index,
             kind: header.kind,
             env: Env { at: header.stamp.base.plus(u64::from(index)), time_ms: header.stamp.time_ms },
@@ -75,9 +76,65 @@ impl Reading {
         }))
     }
 
+    /// Goes back, so that `item` of this entry is the next.
+    pub fn rewind(&mut self, item: &Item, state: &mut State) {
+        let (batch, _) = Batch::split(&self.data[item.batch_at..]).expect("it was decoded before");
+        (self.batch_at, self.next, self.at) = (item.batch_at, item.number, item.span.start - 4);
+        self.batch = Some(batch.header);
+        state.last = last_of(&batch.header);
+        state.time_ms = batch.header.stamp.time_ms;
+    }
+
+    /// The kind of the next command, if there is one and its batch is sound so far.
+    pub fn next_kind(&self) -> Option<Kind> {
+        let ahead = || Header::decode(&self.data[self.at..]).ok();
+        self.batch.or_else(ahead).map(|header| header.kind)
+    }
+
+    /// Up to where commands will be passed over.
+    pub const fn executed(&self) -> Option<Timestamp> {
+        self.executed
+    }
+
+    /// Whether no command has been decoded.
+    pub const fn is_at_start(&self) -> bool {
+        self.at == 0
+    }
+
     /// Whether every command has been decoded.
     pub fn is_done(&self) -> bool {
         self.batch.is_none() && self.at == self.data.len()
+    }
+
+    /// The span of the next command of the batch at hand, which is then the one before the next.
+    #[inline]
+    fn step(&mut self, header: &Header) -> Result<Range<usize>, BatchError> {
+        let malformed = BatchError::Malformed { index: self.next };
+        let (len, rest) = self.data[self.at..].split_first_chunk().ok_or(malformed)?;
+        let (start, len) = (self.at + 4, u32::from_le_bytes(*len) as usize);
+        if len > rest.len() {
+            return Err(malformed);
+        }
+        self.at = start + len;
+        self.next += 1;
+        if self.next == header.count {
+            self.batch = None;
+        }
+        Ok(start..self.at)
+    }
+
+    /// Passes over batches of which every command is executed.
+    fn pass_over_batches(&mut self) -> Result<(), BatchError> {
+        while let Some(executed) = self.executed
+            && self.at < self.data.len()
+        {
+            let (batch, rest) = Batch::split(&self.data[self.at..])?;
+            if last_of(&batch.header) > executed {
+                break;
+            }
+            self.at = self.data.len() - rest.len();
+        }
+        Ok(())
     }
 
     fn start_batch(&mut self, state: &mut State) -> Result<Header, HaltCause> {
@@ -85,15 +142,28 @@ impl Reading {
         batch.check_body()?;
         batch.check_lengths()?;
         let (header, stamp) = (batch.header, batch.header.stamp);
-        if stamp.base <= state.last || stamp.time_ms < state.time_ms {
+        let executed = match self.executed.take().filter(|&executed| executed >= stamp.base) {
+            Some(executed) => executed.0 - stamp.base.0 + 1,
+            None => 0,
+        };
+        if (stamp.base <= state.last && executed == 0) || stamp.time_ms < state.time_ms {
             let (last, last_ms) = (state.last, state.time_ms);
             return Err(HaltCause::Disorder { base: stamp.base, time_ms: stamp.time_ms, last, last_ms });
         }
-        state.last = stamp.base.plus(u64::from(header.count) - 1);
+        state.last = last_of(&header);
         state.time_ms = stamp.time_ms;
+        self.batch_at = self.at;
         self.at += HEADER_BYTES;
         self.next = 0;
         self.batch = Some(header);
+        for _ in 0..executed {
+            self.step(&header)?;
+        }
         Ok(header)
     }
+}
+
+/// The timestamp of the last command of a batch.
+const fn last_of(header: &Header) -> Timestamp {
+    header.stamp.base.plus(header.count as u64 - 1)
 }

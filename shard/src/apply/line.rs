@@ -76,6 +76,8 @@ struct Waiting {
     fetched: Vec<(usize, Fetched)>,
     /// Reads that failed and are tried again.
     failures: u32,
+    /// The most that it may write.
+    charge: usize,
 }
 
 /// What leaves the front of the line.
@@ -104,6 +106,10 @@ pub(super) struct Line {
     lanes: Lanes,
     spawner: Spawner,
     shared: Rc<Shared>,
+    /// The most that commands in line may write.
+    charged: usize,
+    /// The largest row that one of them may leave to those behind it.
+    largest: usize,
 }
 
 /// What fetches tell the line.
@@ -145,7 +151,8 @@ impl Line {
             fetched_bytes: Cell::new(0),
             row_bytes: Cell::new(APPLY_ROW_BYTES),
         };
-        Self { metrics: Metrics::default(), steps: VecDeque::new(), lanes, spawner, shared: Rc::new(shared) }
+        let (metrics, steps, shared) = (Metrics::default(), VecDeque::new(), Rc::new(shared));
+        Self { metrics, steps, lanes, spawner, shared, charged: 0, largest: 0 }
     }
 
     pub const fn spawner(&self) -> &Spawner {
@@ -161,11 +168,13 @@ impl Line {
         self.shared.fetched_bytes.get()
     }
 
-    /// Whether one more command may be admitted: one always may.
-    pub fn has_room(&self) -> bool {
+    /// Whether one more command may be admitted: one always may, others while all together may write no more than
+    /// `room_bytes`. What is in line is executed in any case: no memtable is sealed before.
+    pub fn has_room(&self, room_bytes: usize) -> bool {
         let expected = self.shared.fetching.get().saturating_mul(self.shared.row_bytes.get());
         self.is_empty()
             || self.len() < APPLY_STEPS_MAX
+                && self.charged < room_bytes.min(APPLY_FETCHED_BYTES_MAX)
                 && self.fetched_bytes().saturating_add(expected) < APPLY_FETCHED_BYTES_MAX
     }
 
@@ -186,16 +195,18 @@ impl Line {
         item: Item,
     ) -> Result<(), BatchError> {
         let archive = &data[item.span.clone()];
-        let (lanes, probes) = match item.kind {
+        let (lanes, probes, charge) = match item.kind {
             Kind::Commands => {
                 let command = Command::open(archive).map_err(|_| malformed(&item))?;
-                (lanes_of(self.lanes, &command), ground.probes_of_command(&command))
+                let charge = self.charge(ground, &command, archive.len());
+                (lanes_of(self.lanes, &command), ground.probes_of_command(&command), charge)
             }
             Kind::Control => {
                 let control = Control::open(archive).map_err(|_| malformed(&item))?;
-                (self.lanes.all(), ground.probes_of_control(&control))
+                (self.lanes.all(), ground.probes_of_control(&control), archive.len())
             }
         };
+        self.charged += charge;
         let fetches: Vec<_> = probes
             .into_iter()
             .map(|(key, probe)| (key, fetch(&self.spawner, &self.shared, ground.tree, probe)))
@@ -203,9 +214,27 @@ impl Line {
         self.shared.stirred.set(true);
         self.metrics.queued += 1;
         self.metrics.fetched += fetches.len() as u64;
-        let waiting = Waiting { data: data.clone(), item, lanes, fetches, fetched: Vec::new(), failures: 0 };
+        let (data, fetched) = (data.clone(), Vec::new());
+        let waiting = Waiting { data, item, lanes, fetches, fetched, failures: 0, charge };
         self.steps.push_back(Step { entry, work: Work::Waiting(Box::new(waiting)) });
         Ok(())
+    }
+
+    /// The most that a command may write behind those in line. A row that only the disk knows is taken for one like the last.
+    fn charge(&mut self, ground: &Ground<'_>, command: &Command<'_>, archive_bytes: usize) -> usize {
+        if self.is_empty() {
+            self.largest = 0;
+        }
+        let (largest, guess) = (self.largest, self.shared.row_bytes.get());
+        let mut guessed = false;
+        let charge = ground.written_bytes_max(command, archive_bytes, |known| {
+            guessed = known.is_none();
+            known.unwrap_or(guess).max(largest)
+        });
+        if !guessed {
+            self.largest = largest.max(charge);
+        }
+        charge
     }
 
     /// Executes what can be executed.
@@ -229,6 +258,7 @@ impl Line {
                     Performed::Done => {
                         let used: usize = waiting.fetched.iter().map(|(_, row)| bytes_of(row)).sum();
                         self.shared.fetched_bytes.set(self.shared.fetched_bytes.get() - used);
+                        self.charged -= waiting.charge;
                         let reply = reply.expect("a performed command has answered");
                         *work = Work::Done(waiting.item.clone(), reply);
                         self.metrics.overtook += u64::from(held != 0);

@@ -8,7 +8,9 @@
 //! |---|---|
 //! | `published <= last stamped timestamp`; rows above `published` are invisible to readers at it | execution may run ahead of publication |
 //! | commands that share a lane execute in the order of the log | results depend on the log alone |
-//! | the memtable is sealed only when nothing is in flight | it then holds exactly the entries up to the boundary |
+//! | the memtable is sealed only when nothing is in flight | it then holds exactly what was executed up to the boundary |
+//! | it is sealed at the end of an entry, or within one when memory has no room for the rest of it | an entry of small commands may write more than fits; what was executed of it is passed over when it is replayed |
+//! | a command is executed only while memtables have room; one in line is, and counts before it is admitted | what one entry writes is bounded by nothing else |
 //! | no seal lies between the fetch and the execution of a command | so what memory holds is newer than what was fetched |
 //! | each entry is the one after the last | commands are not idempotent |
 
@@ -32,7 +34,7 @@ use in_flight::InFlight;
 pub use line::{Lanes, Metrics};
 pub use state::{Owned, State, StateError};
 
-use crate::limits::PREFETCH_COMMANDS;
+use crate::limits::{APPLY_WRITTEN_BYTES_MAX, PREFETCH_COMMANDS};
 use crate::{BatchError, Command, Digest, Kind, LogIndex, Replies, Term, Timestamp};
 use decode::{Item, Reading};
 use line::{Line, Published, malformed, perform, place_of};
@@ -85,6 +87,11 @@ pub struct Apply {
     /// The entry whose command was published last.
     published_of: LogIndex,
     sealing: bool,
+    /// Of the entry behind the boundary that was opened: its commands up to here are executed.
+    executed: Option<Timestamp>,
+    /// Bytes that memtables had room for when this run began, and what it has written since.
+    room_bytes: usize,
+    written_bytes: usize,
     halted: Option<Halt>,
     in_flight: InFlight,
     cell: Vec<u8>,
@@ -97,6 +104,7 @@ impl Apply {
     /// When the state in the boundary was written by a newer version.
     pub fn open(tree: Tree, boundary: &Boundary, lanes: Lanes, spawner: Spawner) -> Result<Self, StateError> {
         let mut state = State::decode(&boundary.state)?;
+        let executed = std::mem::take(&mut state.within_entry).then_some(state.last);
         let forgotten = state.move_safe_point(Timestamp::ZERO);
         perform::hand_over(&tree, state.safe_point, forgotten);
         let mut applied = boundary.index;
@@ -115,6 +123,9 @@ impl Apply {
             applied: (applied, boundary.term),
             published_of: applied,
             sealing: false,
+            executed,
+            room_bytes: usize::MAX,
+            written_bytes: 0,
             halted: None,
             in_flight: InFlight::default(),
             cell: Vec::new(),
@@ -166,6 +177,18 @@ impl Apply {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.submitted.is_empty() && self.reading.is_none() && self.line.is_empty() && !self.sealing
+    }
+
+    /// Whether a seal was asked for and is not done.
+    #[must_use]
+    pub const fn is_sealing(&self) -> bool {
+        self.sealing
+    }
+
+    /// Whether commands wait until memtables have reached the disk.
+    #[must_use]
+    pub fn waits_for_room(&self) -> bool {
+        self.is_starved() && (self.reading.is_some() || !self.submitted.is_empty()) && self.halted.is_none()
     }
 
     /// Bytes of entries that were submitted and not decoded yet.
@@ -228,14 +251,14 @@ impl Apply {
         Ok(())
     }
 
-    /// Asks for the memtable to be sealed at the next entry boundary at which nothing is in flight; [`Apply::run`] does it, and
-    /// admits nothing until then.
+    /// Asks for the memtable to be sealed at the next entry boundary at which nothing is in flight, or before, when there is
+    /// no room for what comes until then; [`Apply::run`] does it, and begins no entry until then.
     pub const fn request_seal(&mut self) {
         self.sealing = true;
     }
 
     /// Executes, for about `commands_max` commands, and publishes what is done. Answers whether there is more to do at once: what
-    /// waits for the disk goes on in a later run.
+    /// waits for the disk goes on in a later run. Somebody must ask for a seal while the commands wait for room.
     ///
     /// # Errors
     /// When an entry cannot be executed: for ever, and nothing after it is.
@@ -243,6 +266,7 @@ impl Apply {
         if let Some(halt) = &self.halted {
             return Err(halt.clone());
         }
+        (self.room_bytes, self.written_bytes) = (self.tree.room_bytes(), 0);
         let result = self.advance(commands_max, out);
         if let Err(halt) = &result {
             self.halted = Some(halt.clone());
@@ -264,7 +288,7 @@ impl Apply {
             self.progress(out)?;
             self.seal_if_asked();
             let mut admitted = 0;
-            while admitted < left && self.line.has_room() {
+            while admitted < left && self.line_has_room() {
                 match self.admit(left - admitted, out)? {
                     0 => break,
                     more => admitted += more,
@@ -272,10 +296,30 @@ impl Apply {
             }
             // What is in line waits for the disk, and nothing can be added to it.
             if admitted == 0 {
-                return Ok(left == 0 && (!self.submitted.is_empty() || self.reading.is_some()));
+                let paused = left == 0 || (!self.may_write() && !self.is_starved());
+                return Ok(paused && (!self.submitted.is_empty() || self.reading.is_some()));
             }
             left = left.saturating_sub(admitted);
         }
+    }
+
+    /// Whether there is no room in memtables for what another command may write.
+    const fn is_starved(&self) -> bool {
+        self.written_bytes >= self.room_bytes
+    }
+
+    /// Whether this run may write more.
+    const fn may_write(&self) -> bool {
+        !self.is_starved() && self.written_bytes < APPLY_WRITTEN_BYTES_MAX
+    }
+
+    fn line_has_room(&self) -> bool {
+        self.line.has_room(self.room_bytes.saturating_sub(self.written_bytes))
+    }
+
+    fn ground(&mut self) -> Ground<'_> {
+        let Self { tree, state, cell, written_bytes: written, .. } = self;
+        Ground { tree, state, cell, written }
     }
 
     /// Executes and publishes what is in flight.
@@ -283,8 +327,8 @@ impl Apply {
         if self.line.is_empty() {
             return Ok(());
         }
-        let mut ground = Ground { tree: &self.tree, state: &mut self.state, cell: &mut self.cell };
-        self.line.progress(&mut ground)?;
+        let Self { tree, state, cell, written_bytes: written, line, .. } = self;
+        line.progress(&mut Ground { tree, state, cell, written })?;
         while let Some(published) = self.line.publish() {
             match published {
                 Published::Command(entry, item, reply) => {
@@ -301,10 +345,18 @@ impl Apply {
     }
 
     fn seal_if_asked(&mut self) -> bool {
-        let now = self.sealing && self.reading.is_none() && self.line.is_empty();
+        let begun = self.reading.as_ref().is_some_and(|reading| !reading.is_at_start());
+        let now = self.sealing && self.line.is_empty() && (!begun || self.is_starved());
         if now {
             let (index, term) = self.applied;
-            self.tree.seal(Boundary { index, term, state: self.state.encode() });
+            let resumed = self.reading.as_ref().map_or(self.executed, Reading::executed).is_some();
+            let within = begun || resumed;
+            // Nothing is in flight: what is published is all that was executed.
+            let state = match within {
+                true => self.state.within_entry(self.published).encode(),
+                false => self.state.encode(),
+            };
+            self.tree.seal(Boundary { index, term, state });
             self.sealing = false;
         }
         now
@@ -314,6 +366,11 @@ impl Apply {
     /// that was: 0 when it must wait.
     fn admit(&mut self, left: usize, out: &mut impl Replies) -> Result<usize, Halt> {
         let Some(mut reading) = self.next_entry() else { return Ok(0) };
+        // Controls write next to nothing, and others wait for them.
+        if !self.may_write() && reading.next_kind() == Some(Kind::Commands) {
+            self.reading = Some(reading);
+            return Ok(0);
+        }
         let index = reading.index;
         let halt = |cause: HaltCause| Halt { index, cause };
         let admitted = if self.line.is_empty() {
@@ -338,20 +395,22 @@ impl Apply {
         if self.sealing {
             return None;
         }
-        match self.submitted.pop_front()? {
+        let next = self.submitted.pop_front()?;
+        let executed = self.executed.take();
+        match next {
             Waiting::Entry(entry) => {
                 self.submitted_bytes -= entry.data.len();
-                Some(Reading::new(entry))
+                Some(Reading::new(entry, executed))
             }
             Waiting::Configuration(index, term, configuration) => {
                 // Nothing that is in flight looks at it, and it is written out only when nothing is.
                 self.state.configuration = configuration;
-                Some(Reading::new(Committed { index, term, data: Bytes::new(), answer: false }))
+                Some(Reading::new(Committed { index, term, data: Bytes::new(), answer: false }, None))
             }
         }
     }
 
-    /// Executes commands of an entry one after the other, until one of them needs the disk.
+    /// Executes commands of an entry one after the other, until one of them needs the disk or this run has written enough.
     fn straight(
         &mut self,
         reading: &mut Reading,
@@ -360,18 +419,21 @@ impl Apply {
     ) -> Result<usize, HaltCause> {
         let data = reading.data.clone();
         let mut done = 0;
-        while done < left && self.line.is_empty() {
+        loop {
             let mut window: [Option<Opened<'_>>; PREFETCH_COMMANDS] = [const { None }; PREFETCH_COMMANDS];
             let opened = self.open_window(reading, &data, &mut window)?;
-            if opened == 0 {
-                break;
-            }
-            done += opened;
-            for opened in window.into_iter().flatten() {
+            for (number, opened) in window.into_iter().flatten().enumerate() {
+                if number > 0 && !(self.line.is_empty() && self.may_write()) {
+                    reading.rewind(&opened.item, &mut self.state);
+                    return Ok(done);
+                }
                 self.execute(reading.index, &data, opened, out)?;
+                done += 1;
+            }
+            if opened == 0 || done >= left || !(self.line.is_empty() && self.may_write()) {
+                return Ok(done);
             }
         }
-        Ok(done)
     }
 
     /// Opens the next commands and asks for the memory that they will look at: first all index slots, then all entries.
@@ -412,34 +474,36 @@ impl Apply {
         out: &mut impl Replies,
     ) -> Result<(), HaltCause> {
         let Opened { item, command, place } = opened;
-        let mut ground = Ground { tree: &self.tree, state: &mut self.state, cell: &mut self.cell };
-        if self.line.is_empty() {
-            let answer = |reply: crate::Reply<'_>| {
-                if let Some(to) = item.to {
-                    out.reply(to, reply);
-                }
-            };
-            let performed = match &command {
-                Some(command) => ground.command(command, place.as_ref(), &item.env, &[], answer)?,
-                None => perform(&mut ground, data, &item, &[], answer)?,
-            };
-            if matches!(performed, Performed::Done) {
-                self.line.metrics.straight += 1;
-                self.published = item.env.at;
-                self.published_of = entry;
-                return Ok(());
+        let answer = |reply: crate::Reply<'_>| {
+            if let Some(to) = item.to {
+                out.reply(to, reply);
             }
+        };
+        let mut ground = self.ground();
+        let performed = match &command {
+            Some(command) => ground.command(command, place.as_ref(), &item.env, &[], answer)?,
+            None => perform(&mut ground, data, &item, &[], answer)?,
+        };
+        if matches!(performed, Performed::Done) {
+            self.line.metrics.straight += 1;
+            self.published = item.env.at;
+            self.published_of = entry;
+            return Ok(());
         }
-        Ok(self.line.admit(&ground, entry, data, item)?)
+        self.put_in_line(entry, data, item)
+    }
+
+    fn put_in_line(&mut self, entry: LogIndex, data: &Bytes, item: Item) -> Result<(), HaltCause> {
+        let Self { tree, state, cell, written_bytes: written, line, .. } = self;
+        Ok(line.admit(&Ground { tree, state, cell, written }, entry, data, item)?)
     }
 
     /// Puts commands of an entry in line, as many as it takes.
     fn queued(&mut self, reading: &mut Reading, left: usize) -> Result<usize, HaltCause> {
         let mut done = 0;
-        while done < left && self.line.has_room() {
+        while done < left && self.line_has_room() {
             let Some(item) = reading.next(&mut self.state)? else { break };
-            let ground = Ground { tree: &self.tree, state: &mut self.state, cell: &mut self.cell };
-            self.line.admit(&ground, reading.index, &reading.data, item)?;
+            self.put_in_line(reading.index, &reading.data, item)?;
             done += 1;
         }
         Ok(done)

@@ -8,6 +8,7 @@ use super::halt::HaltCause;
 use super::state::Owned;
 use crate::execute::{Env, Footprint, Write, execute_one};
 use crate::key::{Keyspace, REDIS_KEYSPACE, SYSTEM_KEYSPACE};
+use crate::limits::{APPLY_CELL_BYTES_KEPT, VALUE_BYTES_MAX};
 use crate::row::{Row, RowError};
 use crate::{Command, Control, Key, List, RangeId, Reply, ReplyError, RowKey, RowKind, Slot, Timestamp};
 
@@ -28,6 +29,8 @@ pub(super) struct Ground<'g> {
     pub state: &'g mut State,
     /// A buffer for cells.
     pub cell: &'g mut Vec<u8>,
+    /// Bytes of rows written in this run.
+    pub written: &'g mut usize,
 }
 
 /// A key of a command, encoded.
@@ -104,6 +107,36 @@ impl Ground<'_> {
         };
         self.state.digest.add(&place.row, at, cell);
         self.tree.put(&place.row, place.hash, at, cell);
+        *self.written += place.row.len() + cell.bytes().len();
+        if self.cell.capacity() > APPLY_CELL_BYTES_KEPT {
+            *self.cell = Vec::new();
+        }
+    }
+
+    /// The most that a command may write, if its row is no larger than `row_bytes` says: `None` when only the disk knows.
+    pub fn written_bytes_max(
+        &self,
+        command: &Command<'_>,
+        archive_bytes: usize,
+        row_bytes: impl FnOnce(Option<usize>) -> usize,
+    ) -> usize {
+        let (key, grown) = match *command {
+            Command::Append { key, .. }
+            | Command::GetEx { key, .. }
+            | Command::Expire { key, .. }
+            | Command::Persist { key } => (key, 0),
+            Command::SetRange { key, offset, .. } => (key, VALUE_BYTES_MAX.min(offset as usize)),
+            // The others write what they bring.
+            _ => return archive_bytes,
+        };
+        let place = Place::new(REDIS_KEYSPACE, &key);
+        let known = match self.tree.get(&place.row, place.hash, Timestamp::MAX, |_, cell| cell.bytes().len())
+        {
+            Get::Found(bytes) => Some(bytes),
+            Get::Absent => Some(0),
+            Get::OnDisk(_) => None,
+        };
+        archive_bytes + row_bytes(known).max(grown)
     }
 
     /// Performs a command whose rows are in memory or among the fetched; `place` is that of its key, if it has just one.

@@ -1,6 +1,6 @@
 //! The replicated state of a group beside its rows: a function of its log alone. A flush installs it with the tables.
 //!
-//! Encoding, little endian: `u16 version (1)`; `u64` safe point, last timestamp, time floor, ceiling, ceiling's time,
+//! Encoding, little endian: `u16 version` (1, or 2 when it stands within an entry); `u64` safe point, last timestamp, time floor, ceiling, ceiling's time,
 //! idempotence rows; `u128` digest; `u32 count` and that many `u64` flush timestamps, rising; `u32 count` and that many
 //! {`u64` range, `u64` version, `u16` first slot, `u16` last slot}; `u32 length` and the configuration. The manifest that
 //! holds it has the checksum.
@@ -11,6 +11,8 @@ use crate::digest::Digest;
 use crate::{RangeId, Slot, Timestamp, planted};
 
 const VERSION: u16 = 1;
+/// The same fields, behind some of the commands of the entry after the boundary: those up to the last timestamp.
+const VERSION_WITHIN: u16 = 2;
 
 /// See the module page.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,6 +33,8 @@ pub struct State {
     pub idempotence_rows: u64,
     /// Over all row versions ever written.
     pub digest: Digest,
+    /// Of a boundary: the commands of the next entry up to `last` are executed as well.
+    pub within_entry: bool,
     flushes: Vec<Timestamp>,
     owned: Vec<Owned>,
 }
@@ -111,11 +115,17 @@ impl State {
         self.flushes.drain(..behind.saturating_sub(1));
     }
 
+    /// This state, when of the entry at hand only the commands up to `executed` are.
+    pub(crate) fn within_entry(&self, executed: Timestamp) -> Self {
+        Self { within_entry: true, last: executed, ..self.clone() }
+    }
+
     /// The bytes of this state.
     #[must_use]
     pub fn encode(&self) -> Bytes {
         let mut out = Vec::with_capacity(128);
-        out.extend_from_slice(&VERSION.to_le_bytes());
+        let version = if self.within_entry { VERSION_WITHIN } else { VERSION };
+        out.extend_from_slice(&version.to_le_bytes());
         let words = [
             self.safe_point.0,
             self.last.0,
@@ -152,10 +162,11 @@ impl State {
         let mut rest: &[u8] = bytes;
         let version = take(&mut rest).map(u16::from_le_bytes);
         let error = StateError { version: version.unwrap_or(0), bytes: bytes.len() };
-        if version != Some(VERSION) {
+        if ![Some(VERSION), Some(VERSION_WITHIN)].contains(&version) {
             return Err(error);
         }
-        let state = Self::decode_fields(&mut rest).ok_or(error)?;
+        let mut state = Self::decode_fields(&mut rest).ok_or(error)?;
+        state.within_entry = version == Some(VERSION_WITHIN);
         if rest.is_empty() { Ok(state) } else { Err(error) }
     }
 
@@ -235,6 +246,14 @@ mod tests {
             assert!(State::decode(&bytes.slice(..len)).is_err(), "{len}");
         }
         assert!(State::decode(&[&bytes[..], &[0]].concat().into()).is_err());
+    }
+
+    #[test]
+    fn within_an_entry_it_has_a_version_of_its_own() {
+        let state = State { within_entry: true, ..sample() };
+        let bytes = state.encode();
+        assert_eq!((bytes[0], &bytes[2..]), (2, &sample().encode()[2..]));
+        assert_eq!(State::decode(&bytes), Ok(state));
     }
 
     #[test]

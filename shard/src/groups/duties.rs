@@ -171,9 +171,8 @@ impl Groups {
             let flushed = member.group.machine.apply.tree().flushed();
             if flushed.index > member.flushed {
                 member.flushed = flushed.index;
-                member.sealing = false;
                 self.wal.append_first(member.group.id, flushed.index.next(), flushed.term);
-            } else if !member.sealing && member.group.machine.apply.tree().should_seal() {
+            } else if !member.is_sealing() && member.group.machine.apply.tree().should_seal() {
                 self.request_seal(at);
             }
         }
@@ -199,7 +198,7 @@ impl Groups {
     /// Seals the largest active memtable while those that are not on their way to tables take half of the budget: the
     /// other half is for what is on its way, and for what comes meanwhile.
     fn seal_the_largest(&mut self) {
-        let grow = self.members.iter().enumerate().filter(|(_, member)| !member.sealing);
+        let grow = self.members.iter().enumerate().filter(|(_, member)| !member.is_sealing());
         let sizes = grow.map(|(at, member)| (member.group.machine.apply.tree().active_bytes(), at));
         let (sum, largest) =
             sizes.fold((0, (0, 0)), |(sum, largest), size| (sum + size.0, largest.max(size)));
@@ -217,9 +216,10 @@ impl Groups {
 
     pub(super) fn request_seal(&mut self, at: usize) {
         let member = &mut self.members[at];
-        let applied = member.group.machine.applied().index;
-        if !member.sealing && applied > member.flushed {
-            member.sealing = true;
+        let apply = &member.group.machine.apply;
+        // Within an entry there may be rows to write out although none was applied whole.
+        let something = apply.applied().0 > apply.tree().flushed().index || apply.tree().active_bytes() > 0;
+        if !member.is_sealing() && something {
             member.group.machine.apply.request_seal();
             self.mark(at);
         }

@@ -181,7 +181,6 @@ impl Opening<'_> {
             group,
             dirty: false,
             flights: 0,
-            sealing: false,
             flushed,
             duties: Duties::new(id, options.safe_point_ms),
             sweep: super::reap::Sweep::default(),

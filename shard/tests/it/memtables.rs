@@ -1,6 +1,7 @@
 //! What is not flushed stays within its budget: while groups serve, and while the log is replayed.
 
 use pinion_shard::crash::{Load, SimNode, SimOptions, StartError};
+use pinion_shard::{BatchBuf, BatchBuilder, Command, CoreId, Key, Kind, Origin, OwnedReply, Reply, ReplyTo};
 use pinion_wal::disk::sim::{Faults, Image, Pattern, SimDisk};
 
 const GROUPS: u32 = 4;
@@ -126,4 +127,69 @@ fn a_replay_ends_on_a_full_disk() {
         }
     }
     assert!(served > 0 && refused > 0, "{served} served, {refused} refused");
+}
+
+/// Bytes of each row of [`amplifying`].
+const ROW_BYTES: usize = 100_000;
+
+/// One batch of short commands that write far more than the memtables may hold: new rows, and copies of a large one.
+fn amplifying(rows: u32) -> BatchBuf {
+    let mut builder = BatchBuilder::default();
+    for number in 0..rows {
+        let name = format!("{{t}}{number}");
+        let offset = ROW_BYTES as u64 - 1;
+        builder.push(&Command::SetRange { key: Key::new(name.as_bytes()), offset, value: b"x" });
+        builder.push(&Command::Append { key: Key::new(b"{t}0"), value: b"yz" });
+    }
+    builder.finish(Kind::Commands, Origin { slot: 7, ..Origin::default() })
+}
+
+/// O1: commands that write much more than they are long wait, within their entry, until memtables have reached the disk; a
+/// start goes on where the tables end, and is bounded too.
+#[test]
+fn one_entry_stays_within_the_budget() {
+    const ROWS: u32 = 200;
+    let budget_bytes = 8 << 20;
+    // Memtables grow by up to 2 MiB.
+    let most_bytes = budget_bytes / 8 * 9 + (2 << 20) + ROW_BYTES;
+    let group = pinion_shard::FIRST_DATA_GROUP;
+    let mut sim_options = options(budget_bytes);
+    (sim_options.groups, sim_options.rows.memtable_bytes_seal) = (1, budget_bytes / 2);
+    let mut images = Vec::new();
+    let mut node = SimNode::start(SimDisk::new(1, Faults::default()), sim_options.clone())
+        .unwrap_or_else(|refused| panic!("{}", refused.1));
+    assert!(node.run_ready());
+    assert!(node.run_idle());
+    let before = node.digests();
+    node.submit(group, amplifying(ROWS));
+    let mut steps = 0;
+    let last = ReplyTo { core: CoreId(0), slot: 7, index: 2 * ROWS - 1 };
+    let reply = loop {
+        assert!(node.step());
+        let bytes = memtable_bytes(&node);
+        assert!(bytes <= most_bytes, "{bytes} bytes of rows that are not flushed");
+        steps += 1;
+        if steps % 8 == 0 {
+            images.push(node.disk_mut().crashed(Pattern::Everything, 1));
+        }
+        if let Some(reply) = node.take_reply(last) {
+            break reply;
+        }
+    };
+    assert_eq!(reply, OwnedReply::Plain(Reply::Int((ROW_BYTES + 2 * ROWS as usize) as i64)));
+    let executed = node.digests();
+    images.push(node.into_disk().crashed(Pattern::Everything, 1));
+    assert!(images.len() > 5, "only {} crashes", images.len());
+    let mut resumed = 0;
+    for image in images {
+        let sim = SimDisk::from_image(image, 1, Faults::default());
+        let mut node =
+            SimNode::start(sim, sim_options.clone()).unwrap_or_else(|refused| panic!("{}", refused.1));
+        assert!(memtable_bytes(&node) <= most_bytes, "{} bytes after a start", memtable_bytes(&node));
+        assert!(node.run_ready());
+        let digests = node.digests();
+        assert!([&before, &executed].contains(&&digests), "{digests:?}, {}", node.describe());
+        resumed += usize::from(digests == executed);
+    }
+    assert!(resumed > 4, "only {resumed} starts found the entry");
 }

@@ -182,6 +182,7 @@ struct Course {
     lanes: u32,
     seed: u64,
     memtable_bytes_seal: usize,
+    memtable_bytes_max: usize,
     cache_bytes: usize,
     restarts: bool,
 }
@@ -194,13 +195,16 @@ struct Outcome {
     fetched: u64,
     /// Restarts that found something in tables.
     recovered: u64,
+    /// Restarts that went on within an entry.
+    resumed: u64,
 }
 
 /// Runs a script; compares every reply and many reads with the model.
 fn run(script: &Script, course: &Course) -> Outcome {
     let mut outcome = Outcome::default();
     let mut rng = fastrand::Rng::with_seed(course.seed);
-    let options = || Options { memtable_bytes_seal: course.memtable_bytes_seal, ..Options::default() };
+    let &Course { memtable_bytes_seal, memtable_bytes_max, .. } = course;
+    let options = || Options { memtable_bytes_seal, memtable_bytes_max, ..Options::default() };
     let (disk, sim) = (Disk::new(), SimDisk::new(course.seed, Faults::default()));
     let mut replica = Replica::on(disk, sim, course.lanes, options(), course.cache_bytes);
     let (mut submitted, mut seen, mut answered) = (0usize, Vec::new(), 0);
@@ -234,6 +238,7 @@ fn run(script: &Script, course: &Course) -> Outcome {
             replica = Replica::on(disk, sim, course.lanes, options(), course.cache_bytes);
             let LogIndex(from) = replica.apply.applied().0;
             outcome.recovered += u64::from(from > 0);
+            outcome.resumed += u64::from(replica.apply.executed.is_some());
             for entry in &script.entries[from as usize..end as usize] {
                 let replayed = Committed { answer: false, ..entry.clone() };
                 replica.apply.submit(replayed).expect("it is the next");
@@ -330,8 +335,11 @@ fn run_seed(seed: u64) -> Outcome {
         for small in [false, true] {
             let (memtable_bytes_seal, cache_bytes) =
                 if small { (16 << 10, 16 << 10) } else { (64 << 20, 8 << 20) };
+            // So little that many an entry does not fit as a whole.
+            let memtable_bytes_max = if small && lanes > 1 { 32 << 10 } else { 1 << 30 };
+            let (seed, restarts) = (rng.u64(..), small);
             let course =
-                Course { lanes, seed: rng.u64(..), memtable_bytes_seal, cache_bytes, restarts: small };
+                Course { lanes, seed, memtable_bytes_seal, memtable_bytes_max, cache_bytes, restarts };
             let outcome = run(&script, &course);
             if lanes == 1 {
                 assert_eq!(outcome.overtook, 0, "one lane lets nobody pass");
@@ -343,6 +351,7 @@ fn run_seed(seed: u64) -> Outcome {
             sum.overtook += outcome.overtook;
             sum.fetched += outcome.fetched;
             sum.recovered += outcome.recovered;
+            sum.resumed += outcome.resumed;
         }
     }
     sum
@@ -355,7 +364,7 @@ fn any_lanes_give_the_replies_of_the_model_and_one_digest() {
     let seeds = seeds(10);
     let outcomes: Vec<_> = seeds.iter().map(|&seed| run_seed(seed)).collect();
     let sum = |of: fn(&Outcome) -> u64| outcomes.iter().map(of).sum::<u64>();
-    let counts = [sum(|o| o.fetched), sum(|o| o.overtook), sum(|o| o.recovered)];
+    let counts = [sum(|o| o.fetched), sum(|o| o.overtook), sum(|o| o.recovered), sum(|o| o.resumed)];
     assert!(seeds.len() == 1 || counts.iter().all(|&count| count > 20), "rows were in memory: {counts:?}");
 }
 

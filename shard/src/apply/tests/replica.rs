@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use pinion_lsm::{Cache, Engine, Options, TreeId};
+use pinion_lsm::{Cache, Engine, FlushState, Options, TreeId};
 use pinion_wal::Ticks;
 use pinion_wal::disk::Disk;
 use pinion_wal::disk::sim::{Faults, SimDisk};
@@ -119,11 +119,15 @@ impl Replica {
         self.apply.applied().0.next()
     }
 
-    /// One run of the pipeline.
+    /// One run of the pipeline. Asks for a seal when commands wait for room.
     pub fn run_once(&mut self) -> Result<bool, Halt> {
         let replies = &mut self.replies;
         let mut out = |to, reply: Reply<'_>| replies.push((to, OwnedReply::from(reply)));
-        self.apply.run(64, &mut out)
+        let more = self.apply.run(64, &mut out)?;
+        if self.apply.waits_for_room() && self.apply.tree().flush_state() == FlushState::Idle {
+            self.apply.request_seal();
+        }
+        Ok(more)
     }
 
     /// Lets tasks run and the disk answer once. Answers whether anything was in flight.
