@@ -16,7 +16,7 @@ mod open;
 mod options;
 mod reap;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -94,6 +94,8 @@ pub struct Groups {
     spawner: Spawner,
     /// By group id.
     members: Vec<Member>,
+    /// Groups of this core whose rows cannot be opened, and why: they refuse to serve, and hold their part of the log.
+    closed: BTreeMap<GroupId, Standing>,
     dirty: Vec<usize>,
     flights: VecDeque<Flight>,
     word: Arc<Word>,
@@ -124,7 +126,7 @@ impl Groups {
     /// Takes a batch for a group of this core. It is proposed in [`Groups::turn`], and refused there when it must be.
     pub fn submit(&mut self, group: GroupId, batch: BatchBuf, out: &mut impl Replies) {
         let Some(at) = self.position_of(group) else {
-            return crate::group::refuse(&batch, ReplyError::TryAgain, out);
+            return crate::group::refuse(&batch, self.absence(group), out);
         };
         let refuse = self.stopped.as_ref().map(|_| ReplyError::Poisoned);
         let full = self.proposal_bytes() + batch.as_bytes().len() > self.options.proposal_bytes_max
@@ -156,10 +158,16 @@ impl Groups {
     }
 
     /// Encodes the key of a read and asks for the first memory it needs. Prepare all reads of a turn, touch all until
-    /// none needs more, then read all. `None` when the group does not live here.
+    /// none needs more, then read all. `None` when the group does not live here: [`Groups::absence`] says why.
     #[must_use]
     pub fn prepare<'a>(&self, group: GroupId, read: Read<'a>) -> Option<Prepared<'a>> {
         self.member(group).map(|member| member.group.machine.apply.prepare(read))
+    }
+
+    /// What is answered for a group that cannot be asked: it lives elsewhere, or its rows cannot be opened.
+    #[must_use]
+    pub fn absence(&self, group: GroupId) -> ReplyError {
+        if self.closed.contains_key(&group) { ReplyError::Damaged } else { ReplyError::TryAgain }
     }
 
     /// Asks for the next memory that a read needs; answers whether it needs more.
@@ -177,7 +185,7 @@ impl Groups {
         out: &mut impl Replies,
     ) {
         let Some(at) = self.position_of(group) else {
-            return out.reply(to, Reply::Error(ReplyError::TryAgain));
+            return out.reply(to, Reply::Error(self.absence(group)));
         };
         if self.stopped.is_some() {
             return out.reply(to, Reply::Error(ReplyError::Poisoned));
@@ -201,7 +209,7 @@ impl Groups {
     ) {
         match self.prepare(group, *read) {
             Some(prepared) => self.read_prepared(group, &prepared, to, after, out),
-            None => out.reply(to, Reply::Error(ReplyError::TryAgain)),
+            None => out.reply(to, Reply::Error(self.absence(group))),
         }
     }
 
@@ -294,15 +302,15 @@ impl Groups {
             .min()
     }
 
-    /// The groups of this core, by id.
+    /// The groups of this core: those that were opened by id, then the others.
     pub fn ids(&self) -> impl Iterator<Item = GroupId> {
-        self.members.iter().map(|member| member.group.id)
+        self.members.iter().map(|member| member.group.id).chain(self.closed.keys().copied())
     }
 
     /// How a group stands.
     #[must_use]
     pub fn standing(&self, group: GroupId) -> Option<&Standing> {
-        self.member(group).map(|member| &member.group.standing)
+        self.member(group).map(|member| &member.group.standing).or_else(|| self.closed.get(&group))
     }
 
     /// The state machine of a group.

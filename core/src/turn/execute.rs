@@ -1,6 +1,6 @@
 //! The owner's side of a request: reads in windows, so that their memory accesses overlap, and batches.
 
-use pinion_shard::{BatchBuf, CoreId, GroupId, Kind, Origin, Read, Replies, Reply, ReplyError, ReplyTo};
+use pinion_shard::{BatchBuf, CoreId, GroupId, Kind, Origin, Read, Replies, Reply, ReplyTo};
 
 use super::Core;
 use super::depart::OpenBatch;
@@ -127,7 +127,7 @@ impl<O: Owner> Core<O> {
             let Waiting { group, to, after, .. } = *waiting;
             match prepared {
                 Some(prepared) => self.owner.read(group, prepared, to, after, &mut self.desk),
-                None => self.desk.reply(to, Reply::Error(ReplyError::TryAgain)),
+                None => self.desk.reply(to, Reply::Error(self.owner.absence(group))),
             }
         }
         window.len = 0;

@@ -1,6 +1,8 @@
 //! What the turn asks of the groups of its core.
 
-use pinion_shard::{After, BatchBuf, GroupId, Groups, Prepared, Read, Replies, ReplyTo, Standing};
+use pinion_shard::{
+    After, BatchBuf, GroupId, Groups, Prepared, Read, Replies, ReplyError, ReplyTo, Standing,
+};
 use pinion_wal::Mono;
 
 use crate::host::Now;
@@ -17,8 +19,11 @@ pub trait Owner {
     /// Takes a batch of writes; each of its commands is answered once.
     fn submit(&mut self, group: GroupId, batch: BatchBuf, out: &mut impl Replies);
 
-    /// Prepares a read. `None` when the group does not live here.
+    /// Prepares a read. `None` when the group does not live here, or cannot be asked.
     fn prepare<'a>(&self, group: GroupId, read: Read<'a>) -> Option<Self::Prepared<'a>>;
+
+    /// What is answered to a read that could not be prepared.
+    fn absence(&self, group: GroupId) -> ReplyError;
 
     /// Asks for the next memory that a read needs; answers whether it needs more.
     fn touch(&self, group: GroupId, read: &mut Self::Prepared<'_>) -> bool;
@@ -77,6 +82,10 @@ impl Owner for Groups {
 
     fn prepare<'a>(&self, group: GroupId, read: Read<'a>) -> Option<Prepared<'a>> {
         Self::prepare(self, group, read)
+    }
+
+    fn absence(&self, group: GroupId) -> ReplyError {
+        Self::absence(self, group)
     }
 
     fn touch(&self, group: GroupId, read: &mut Prepared<'_>) -> bool {

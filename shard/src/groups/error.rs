@@ -91,6 +91,18 @@ pub enum OpenError {
     },
 }
 
+impl OpenError {
+    /// Whether what is on disk is wrong for one group only: that group refuses to serve, for ever, and the others need not know.
+    pub(super) const fn concerns_one_group(&self) -> bool {
+        use pinion_lsm::OpenError::{Corruption, Unsupported};
+        match self {
+            Self::Rows { error, .. } => matches!(error, Corruption(_) | Unsupported { .. }),
+            Self::State { .. } | Self::Gap { .. } | Self::Vote { .. } => true,
+            _ => false,
+        }
+    }
+}
+
 /// Why the groups of a core have stopped: a write or sync failed. Nothing is acknowledged after it; the process must say
 /// so and exit, and recover from what is on disk.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -3,6 +3,7 @@
 //! For each group: its tables end at entry `b`; the entries `b + 1 ..` of the log are applied before the Raft node is
 //! built. Of the only voter everything that is stable is committed: nobody else can have another opinion.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -48,8 +49,8 @@ impl Groups {
     /// Opens the groups of a core and applies what their logs hold beyond their rows.
     ///
     /// # Errors
-    /// When something on disk does not fit together. Damage to acknowledged records of one group, or an entry of it that
-    /// cannot be executed, is no error: that group refuses to serve ([`Groups::standing`]), the others go on.
+    /// When something on disk does not fit together. Damage to acknowledged records or to the rows of one group, or an entry
+    /// of it that cannot be executed, is no error: that group refuses to serve ([`Groups::standing`]), the others go on.
     pub async fn open(setup: Setup, now: Now) -> Result<Self, OpenError> {
         let Setup { core, layout, disk, spawner, engine, word, seed, options } = setup;
         let log = LogId(u32::from(core.0));
@@ -73,6 +74,7 @@ impl Groups {
         let whole = |id| recovered.groups.get(id).is_some_and(|found| found.lost.is_none());
         let concerns_nobody = ids.iter().all(whole);
         let mut members = Vec::with_capacity(ids.len());
+        let mut closed = BTreeMap::new();
         for &id in &ids {
             // Every group has had a record since the directory was founded. Without one it is not new: what there was may
             // have stood in a damaged place.
@@ -81,15 +83,18 @@ impl Groups {
                 (None, Some(damage)) => RecoveredGroup { lost: Some(damage.clone()), ..fresh() },
                 (None, None) => return Err(OpenError::Unknown { log, group: id }),
             };
-            members.push(opening.member(id, found, &options).await?);
+            match opening.member(id, found, &options).await {
+                Ok(member) => members.push(member),
+                Err(error) if error.concerns_one_group() => {
+                    closed.insert(id, Standing::Damaged(error.to_string()));
+                }
+                Err(error) => return Err(error),
+            }
         }
-        if concerns_nobody {
+        if concerns_nobody && closed.is_empty() {
             // Every group was found and is whole: what is damaged held nothing that is missing, and keeps no segment.
             let accepted = wal.accept_damage();
             assert!(accepted, "no group has lost records");
-        }
-        if members.iter().any(|m| m.group.id == CLOCK_GROUP && m.group.standing != Standing::Sound) {
-            word.forsake();
         }
         let oracle = ids.contains(&CLOCK_GROUP).then(|| Oracle::new(word.clone()));
         let mut groups = Self {
@@ -101,6 +106,7 @@ impl Groups {
             dirty: Vec::new(),
             flights: std::collections::VecDeque::new(),
             members,
+            closed,
             word,
             oracle,
             now,
@@ -110,6 +116,9 @@ impl Groups {
             rewrote_at: 0,
             options,
         };
+        if groups.standing(CLOCK_GROUP).is_some_and(|standing| *standing != Standing::Sound) {
+            groups.word.forsake();
+        }
         groups.campaign();
         Ok(groups)
     }

@@ -78,7 +78,11 @@ fn write_to(node: &mut SimNode, group: GroupId, slot: u32, rows: &[(&str, &str)]
 }
 
 fn ask(node: &mut SimNode, key: &str) -> Option<OwnedReply> {
-    node.read(GROUP, &get(key), to(u32::MAX, 0), After::Nothing);
+    ask_of(node, GROUP, key)
+}
+
+fn ask_of(node: &mut SimNode, group: GroupId, key: &str) -> Option<OwnedReply> {
+    node.read(group, &get(key), to(u32::MAX, 0), After::Nothing);
     for _ in 0..1_000 {
         if let Some(reply) = node.take_reply(to(u32::MAX, 0)) {
             return Some(reply);
@@ -372,6 +376,76 @@ fn damage_to_acknowledged_records_is_refused() {
     }
     assert!(refused > 0, "some damage concerned the group");
     assert!(timeless > 0, "some damage concerned the clock alone");
+}
+
+/// D4: rows of one group that cannot be opened, or that do not belong to its log, are refused by that group and name the file
+/// or the remedy; the others serve, and nothing of the group is taken for new.
+#[test]
+fn a_group_whose_rows_are_damaged_refuses_alone() {
+    let options = SimOptions::small(3, 1);
+    let mut node = start(SimDisk::new(1, Faults::default()), options.clone());
+    let value = "x".repeat(2_000);
+    let rows = [(GroupId(16), "b"), (GroupId(17), "k"), (GroupId(18), "a")];
+    for slot in 0..400 {
+        for (group, key) in rows {
+            assert_eq!(write_to(&mut node, group, slot, &[(key, &value)]), ok());
+        }
+    }
+    node.pass(5_000_000);
+    assert!(
+        node.cores()[0].log().metrics().segments_recycled > 0,
+        "the log does not begin at the first entry"
+    );
+    let image = node.into_disk().crashed(Pattern::Everything, 1);
+    let mut gone = image.clone();
+    let mut images = Vec::new();
+    for (path, bytes) in image.paths() {
+        let Some(tree) = path.strip_prefix("tree-").and_then(|path| path.split('/').next()) else { continue };
+        let group = GroupId(tree.parse().expect("trees are numbered"));
+        if group == GroupId(17) {
+            gone.remove(&path);
+        }
+        if path.contains("MANIFEST") && group != GroupId(18) {
+            let mut damaged = image.clone();
+            damaged.damage(&path, 0, |at| at.fill(0xee), usize::try_from(bytes.min(4096)).expect("small"));
+            images.push((damaged, group, "MANIFEST"));
+        }
+    }
+    images.push((gone, GroupId(17), "restore the whole data directory"));
+    assert_eq!(images.len(), 5, "every tree has a manifest");
+    for (image, bad, says) in images {
+        let mut node = start(SimDisk::from_image(image, 3, Faults::default()), options.clone());
+        let Some(Standing::Damaged(why)) = node.cores()[0].standing(bad) else {
+            panic!("{}", node.describe())
+        };
+        assert!(why.contains(says), "{bad}: {why}");
+        for (group, key) in rows {
+            let (read, written) = if group == bad {
+                (error(ReplyError::Damaged), error(ReplyError::Damaged))
+            } else {
+                assert_eq!(node.cores()[0].standing(group), Some(&Standing::Sound));
+                let written = if bad == CLOCK_GROUP { error(ReplyError::NoClock) } else { ok() };
+                (bulk(&value), written)
+            };
+            assert!(
+                ask_of(&mut node, group, key) == read,
+                "{bad} is damaged, {group} does not answer as it should"
+            );
+            assert_eq!(write_to(&mut node, group, 999, &[(key, &value)]), written);
+        }
+        assert!(node.run_idle());
+        if bad != GroupId(17) {
+            continue;
+        }
+        let rewritten = node.cores()[0].log().metrics().entries_rewritten;
+        for slot in 1_000..1_400 {
+            assert_eq!(write_to(&mut node, GroupId(16), slot, &[("b", &value)]), ok());
+        }
+        node.pass(20_000_000);
+        let log = node.cores()[0].log();
+        assert!(log.metrics().entries_rewritten > rewritten, "{:?}", log.metrics());
+        assert!(log.retained_bytes() <= 2 * pinion_wal::Options::tiny().retained_bytes_max);
+    }
 }
 
 /// T6: expiry is judged by the oracle's time: a key expires by virtual time on a frozen wall clock of the reader.

@@ -172,6 +172,10 @@ impl Owner for MemoryGroups {
         self.groups.contains_key(&group).then_some(read)
     }
 
+    fn absence(&self, _group: GroupId) -> ReplyError {
+        ReplyError::TryAgain
+    }
+
     fn touch(&self, group: GroupId, _read: &mut Read<'_>) -> bool {
         assert!(self.groups.contains_key(&group));
         false
