@@ -362,7 +362,8 @@ fn faulty_life(plan: &Plan, seed: u64, nth: u64, for_ever: bool) -> (Model, SimD
 }
 
 /// Runs the workloads of a plan to their end, then flips every `every`-th byte of every file in turn. After each flip
-/// the log must refuse to open, or report damage, or hold exactly what was acknowledged: never anything else.
+/// the log must refuse to open, or report damage, or hold exactly what was acknowledged: never anything else. So must it
+/// at the open after that.
 #[must_use]
 pub fn flip(plan: &Plan) -> Report {
     let mut report = Report::default();
@@ -378,7 +379,8 @@ pub fn flip(plan: &Plan) -> Report {
                 damaged.flip(&path, offset, u8::try_from(offset % 8).expect("below eight"));
                 let found = match open(damaged, seed) {
                     Err(_) => Ok(()),
-                    Ok((.., recovered)) => judge_damaged(&before, &recovered),
+                    Ok((_, sim, _, recovered)) => judge_damaged(&before, &recovered)
+                        .and_then(|()| judge_next_open(&before, sim.crashed(Pattern::Nothing, seed), seed)),
                 };
                 if let Err(what) = found {
                     report.failures.push(format!("seed {seed}, byte {offset} of {path} flipped: {what}"));
@@ -387,6 +389,12 @@ pub fn flip(plan: &Plan) -> Report {
         }
     }
     report
+}
+
+/// Nothing was appended since the damage was told: it must be told again.
+fn judge_next_open(before: &Recovered, image: Image, seed: u64) -> Result<(), String> {
+    let (.., recovered) = open(image, seed).map_err(|error| format!("the next open: {error}"))?;
+    judge_damaged(before, &recovered).map_err(|what| format!("the next open: {what}"))
 }
 
 /// Groups that lost nothing must be as they were; others must say so.

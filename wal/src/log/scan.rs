@@ -8,7 +8,8 @@
 //! 4. Flushes follow one another by block number. Where the next flush is not whole: if it lies below the stable mark
 //!    it is damage; if one of its blocks is damaged (no write can have left it so) it is damage; else it was torn or
 //!    never written, and the log is cut there.
-//! 5. After damage the log goes on at the next whole flush.
+//! 5. After damage the log goes on at the next whole flush. If there is none it ends behind the damage, so that every
+//!    later open finds it again.
 
 use std::collections::BTreeMap;
 
@@ -52,7 +53,7 @@ pub(super) struct Chain {
     /// The segments that are needed, by epoch, each with its index among the scanned files.
     pub segments: Vec<(Segment, usize)>,
     pub found: Vec<Found>,
-    /// One past the last block of the last flush.
+    /// One past the last block of the last flush; above the beginning of every damage, and not below what was stable.
     pub end: BlockNumber,
     pub oldest: Epoch,
     /// Above every epoch that stands in any block.
@@ -119,9 +120,10 @@ impl<'a> Walk<'a> {
             .collect();
         segments.sort_by_key(|(segment, _)| segment.epoch);
         let Some((first, _)) = segments.first() else {
-            self.chain.end = self.head.lives.last().map_or(BlockNumber(0), |life| life.start);
-            self.missing_end(self.chain.end);
-            self.damaged_start(self.chain.end);
+            let start = self.head.lives.last().map_or(BlockNumber(0), |life| life.start);
+            self.chain.end = start.max(self.stable);
+            self.missing_end(start);
+            self.damaged_start(start);
             return self.chain;
         };
         let mut at = first.base;
@@ -163,12 +165,16 @@ impl<'a> Walk<'a> {
                     let damage = damage.unwrap_or_else(|| lost(segment, &self.files[*file], at));
                     self.chain.found.push(Found::Damage { damage, start: at });
                     used = index + 1;
-                    let Some((next, number)) = self.next_flush(&segments, index, at) else { break };
+                    let Some((next, number)) = self.next_flush(&segments, index, at) else {
+                        // A life that ended before it would leave the next open nothing to find it by.
+                        self.chain.end = at.plus(1).max(self.stable);
+                        break;
+                    };
                     (index, at) = (next, number);
                 }
             }
         }
-        self.chain.end = at;
+        self.chain.end = self.chain.end.max(at);
         self.damaged_start(at);
         segments.truncate(used);
         self.chain.segments = segments;
@@ -217,6 +223,7 @@ impl<'a> Walk<'a> {
                     found: *found,
                 };
                 self.chain.found.push(Found::Damage { damage, start: at });
+                self.chain.end = self.chain.end.max(at.plus(1));
             }
         }
     }

@@ -4,6 +4,8 @@ use crate::disk::sim::{Fault, Faults, Image, Pattern, Rule, SimDisk};
 use crate::disk::{Disk, OpKind, block_on, direct::DirectDisk};
 use crate::{GroupId, LogId, LogIndex, Mono, Term};
 
+mod damage;
+
 fn entry(index: u64, data: &[u8]) -> EntryRef<'_> {
     EntryRef { index: LogIndex(index), term: Term(1), kind: 0, data }
 }
@@ -233,7 +235,7 @@ fn an_unreadable_sector_is_damage_of_its_place() {
 }
 
 /// D4: a vote of which only one copy was written yet is found again, or its group says that it lost records: whichever
-/// block of an idle log is damaged, vanishes or cannot be read.
+/// block of an idle log is damaged, vanishes or cannot be read; at the next open, too.
 #[test]
 fn no_vote_is_forgotten_in_silence() {
     let vote = HardState { term: Term(3), vote: 9, commit: LogIndex(1) };
@@ -253,14 +255,19 @@ fn no_vote_is_forgotten_in_silence() {
                     _ => faults.unreadable.push((path.to_owned(), at)),
                 }
                 let (disk, mut sim) = (Disk::new(), SimDisk::from_image(image, 1, faults));
-                let (_, found) = block_on(&disk, &mut sim, None, reopened(&disk));
-                for group in [GroupId(1), GroupId(2)] {
-                    lost += u32::from(found.lost(group).is_some());
-                    let kept = found.groups.get(&group).is_some_and(|found| found.hard_state == vote);
-                    assert!(
-                        kept || found.lost(group).is_some(),
-                        "block {block}, sector {sector}, harm {harm}"
-                    );
+                let (_, first) = block_on(&disk, &mut sim, None, reopened(&disk));
+                let image = sim.crashed(Pattern::Nothing, 0);
+                let (disk, mut sim) = (Disk::new(), SimDisk::from_image(image, 1, Faults::default()));
+                let (_, second) = block_on(&disk, &mut sim, None, reopened(&disk));
+                for (open, found) in [first, second].iter().enumerate() {
+                    for group in [GroupId(1), GroupId(2)] {
+                        lost += u32::from(found.lost(group).is_some());
+                        let kept = found.groups.get(&group).is_some_and(|found| found.hard_state == vote);
+                        assert!(
+                            kept || found.lost(group).is_some(),
+                            "block {block}, sector {sector}, harm {harm}, open {open}"
+                        );
+                    }
                 }
             }
         }
