@@ -42,7 +42,7 @@ pub const APPLY_STEPS_MAX: usize = 1024;
 /// still being read counts as much as the largest of the last rows, and as [`APPLY_ROW_BYTES`] at first.
 pub const APPLY_FETCHED_BYTES_MAX: usize = 16 << 20;
 /// Bytes of a row before any was read.
-pub const APPLY_ROW_BYTES: usize = 1 << 20;
+pub const APPLY_ROW_BYTES: usize = VALUE_BYTES_MAX;
 /// Failed reads of rows that one command tries again before its replica halts.
 pub const APPLY_READS_AGAIN_MAX: u32 = 8;
 /// Commands whose memory is asked for before the first of them is touched.

@@ -20,6 +20,12 @@ pub(crate) struct MemtableCursor {
     stamp: u64,
 }
 
+/// The versions of a key that are still to be walked.
+pub(crate) struct Versions {
+    next: Ref,
+    last: Option<Timestamp>,
+}
+
 impl MemtableCursor {
     /// A cursor at no key.
     pub const fn new(table: Rc<Memtable>) -> Self {
@@ -79,22 +85,29 @@ impl MemtableCursor {
         Some(with(entry.at(), entry.cell()))
     }
 
-    /// Gives `each` every version of the key under the cursor, newest first; of equal timestamps only the last put.
-    pub fn versions(&self, mut each: impl FnMut(Timestamp, Cell<'_>)) {
-        if self.anchor == Ref::NONE {
-            return;
-        }
+    /// All versions of the key under the cursor, newest first.
+    pub fn versions(&self) -> Versions {
         let inner = self.table.inner.borrow();
-        let mut next = inner.arena.entry(self.anchor).newest();
-        let mut last = None;
-        while next != Ref::NONE {
-            let entry = inner.arena.entry(next);
-            if last != Some(entry.at()) {
-                each(entry.at(), entry.cell());
+        let next = match self.anchor {
+            Ref::NONE => Ref::NONE,
+            anchor => inner.arena.entry(anchor).newest(),
+        };
+        Versions { next, last: None }
+    }
+
+    /// Gives `each` the next of these versions, until it says that it has enough; of equal timestamps only the last put.
+    /// Answers whether there may be more.
+    pub fn walk(&self, versions: &mut Versions, mut each: impl FnMut(Timestamp, Cell<'_>) -> bool) -> bool {
+        let inner = self.table.inner.borrow();
+        while versions.next != Ref::NONE {
+            let entry = inner.arena.entry(versions.next);
+            let is_new = versions.last.replace(entry.at()) != Some(entry.at());
+            versions.next = entry.older();
+            if is_new && !each(entry.at(), entry.cell()) {
+                return true;
             }
-            last = Some(entry.at());
-            next = entry.older();
         }
+        false
     }
 
     fn current_spot(&self) -> Option<Spot> {

@@ -71,7 +71,10 @@ fn walk(table: &Rc<Memtable>, model: &Model) {
         assert!(cursor.copy_key(&mut key));
         assert_eq!(&key, expected);
         let mut seen = Vec::new();
-        cursor.versions(|at, cell| seen.push((at.0, cell.to_owned())));
+        cursor.walk(&mut cursor.versions(), |at, cell| {
+            seen.push((at.0, cell.to_owned()));
+            true
+        });
         seen.reverse();
         assert!(seen.iter().map(|(at, cell)| (at, cell)).eq(versions));
         cursor.next();

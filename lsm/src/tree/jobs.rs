@@ -26,6 +26,9 @@ use crate::version::Version;
 const RETRY_MILLIS_MIN: u64 = 10;
 const RETRY_MILLIS_MAX: u64 = 2_000;
 
+/// Versions of a key are copied out of a memtable until they have this many bytes.
+const COPIED_BYTES: usize = 256 << 10;
+
 /// Pauses that double.
 struct Backoff(u64);
 
@@ -120,20 +123,24 @@ impl TreeShared {
             (Vec::new(), Vec::new(), Vec::<(Timestamp, CellTag, usize)>::new());
         walk.seek(b"");
         while walk.copy_key(&mut key) {
-            let mut judge = rules.judge(&key);
-            walk.versions(|at, cell| {
-                // Older versions may lie in tables: a tombstone must hide them.
-                if judge.keeps(at, cell == Cell::Tombstone, || false) {
-                    bytes.extend_from_slice(cell.bytes());
-                    rows.push((at, cell.tag(), bytes.len()));
+            let (mut judge, mut versions, mut more) = (rules.judge(&key), walk.versions(), true);
+            while more {
+                more = walk.walk(&mut versions, |at, cell| {
+                    // Older versions may lie in tables: a tombstone must hide them.
+                    if judge.keeps(at, cell == Cell::Tombstone, || false) {
+                        bytes.extend_from_slice(cell.bytes());
+                        rows.push((at, cell.tag(), bytes.len()));
+                    }
+                    bytes.len() < COPIED_BYTES
+                });
+                let mut start = 0;
+                for (at, tag, end) in rows.drain(..) {
+                    output.add(&key, at, Cell::new(tag, &bytes[start..end])).await?;
+                    start = end;
                 }
-            });
-            let mut start = 0;
-            for (at, tag, end) in rows.drain(..) {
-                output.add(&key, at, Cell::new(tag, &bytes[start..end])).await?;
-                start = end;
+                bytes.clear();
+                bytes.shrink_to(COPIED_BYTES);
             }
-            bytes.clear();
             walk.next();
             self.engine.spawner.pace().await;
         }

@@ -156,3 +156,41 @@ fn resident_memory_stays_within_its_bound() {
     check_peak(&server, "the recovery");
     assert_eq!(server.connect().ask(&["GET", "a"]), "b");
 }
+
+/// Sends commands of a few KB together that each write a row of 4 MiB, and waits for the replies.
+fn write_much_in_few_bytes(server: &Server) {
+    const ROWS: usize = 100;
+    let mut requests = Vec::new();
+    for number in 0..ROWS {
+        let key = format!("{{t}}{number}");
+        let head = format!("*4\r\n$8\r\nSETRANGE\r\n${}\r\n{key}\r\n", key.len());
+        requests.extend_from_slice(head.as_bytes());
+        requests.extend_from_slice(b"$7\r\n4194303\r\n$1\r\nx\r\n");
+        requests.extend_from_slice(b"*3\r\n$6\r\nEXPIRE\r\n$4\r\n{t}0\r\n$6\r\n100000\r\n");
+    }
+    let mut stream = connect(server);
+    stream.write_all(&requests).expect("it reads");
+    let (mut replies, mut buffer) = (Vec::new(), [0; 4096]);
+    while replies.iter().filter(|&&byte| byte == b'\n').count() < 2 * ROWS {
+        let read = stream.read(&mut buffer).expect("it answers");
+        assert!(read > 0, "the server closed the connection");
+        replies.extend_from_slice(&buffer[..read]);
+    }
+    assert_eq!(replies, b":4194304\r\n:1\r\n".repeat(ROWS));
+}
+
+/// O1: what short commands write is bounded as well: while they are executed, and when they are replayed after a kill.
+#[test]
+fn short_commands_that_write_much_stay_within_the_bound() {
+    let scratch = Scratch::new("amplified");
+    let Some(cpus) = super::cpus(2) else { return };
+    let memory = format!("{MEMORY_MIB}MiB");
+    let options = ["--cores", &cpus, "--memory", &memory];
+    let mut server = Server::start(&scratch, &options);
+    write_much_in_few_bytes(&server);
+    check_peak(&server, "short commands");
+    server.kill();
+    let server = Server::start(&scratch, &options);
+    check_peak(&server, "their recovery");
+    assert_eq!(server.connect().ask(&["STRLEN", "{t}99"]), "4194304");
+}
