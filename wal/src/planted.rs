@@ -12,6 +12,8 @@
 //! | `checksum-without-position` | recovery accepts a valid block at a place where it was not written |
 //! | `cut-record-comes-back` | an open does not record where it cut, and goes on in the same incarnation |
 //! | `torn-acknowledged-cut` | damage to acknowledged records is cut off as if it were a torn tail |
+//! | `acceptance-for-ever` | what was damaged after an acceptance counts as accepted too |
+//! | `unreadable-refuses-the-log` | a sector that cannot be read keeps the whole log from opening |
 //! | `full-disk-poisons` | a log that finds no space for a segment fails for good |
 
 /// Whether the bug `name` is planted on this thread.

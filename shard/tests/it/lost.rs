@@ -187,7 +187,7 @@ fn a_group_that_halted_does_not_fill_the_log() {
     let bound = 2 * pinion_wal::Options::tiny().retained_bytes_max;
     load.drive(&mut node, 3_000);
     // The last copies wait for segments that others fill: on an idle core those are the ceilings of the clock.
-    node.pass(20_000_000);
+    node.pass(60_000_000);
     let log = node.cores()[0].log();
     assert!(log.metrics().segments_started > 40, "{:?}", log.metrics());
     assert!(

@@ -1,5 +1,6 @@
 //! What the log does beside the commit path, one job at a time: filling the pool of segments, giving files back,
-//! reading what a laggard still needs.
+//! reading what a laggard still needs. The head is told beside the job: until it is, a segment that vanishes may be one
+//! that never was, and a build may take long.
 //!
 //! A job is a future over the disk alone; the log polls it in its own `poll` and acts on the result.
 
@@ -30,6 +31,10 @@ type Job = Pin<Box<dyn Future<Output = Result<Outcome, DiskError>>>>;
 #[derive(Default)]
 pub(super) struct Background {
     job: Option<Job>,
+    /// The replacement of the head that is under way.
+    telling: Option<Job>,
+    /// The job reads segments, which must not be written again meanwhile.
+    pub reads: bool,
     /// Segments ready for use: their names and contents are durable.
     pub ready: Vec<SegmentFile>,
     /// Files that nobody needs and whose size is not that of a segment: they are removed.
@@ -46,7 +51,15 @@ pub(super) struct Background {
 
 impl Background {
     pub const fn is_busy(&self) -> bool {
+        self.has_job() || self.is_telling()
+    }
+
+    pub const fn has_job(&self) -> bool {
         self.job.is_some()
+    }
+
+    pub const fn is_telling(&self) -> bool {
+        self.telling.is_some()
     }
 
     pub fn start(&mut self, job: impl Future<Output = Result<Outcome, DiskError>> + 'static) {
@@ -54,14 +67,30 @@ impl Background {
         self.job = Some(Box::pin(job));
     }
 
+    pub fn tell(&mut self, head: impl Future<Output = Result<Outcome, DiskError>> + 'static) {
+        assert!(self.telling.is_none(), "one replacement at a time");
+        self.telling = Some(Box::pin(head));
+    }
+
+    /// What has ended, if something has.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Option<Result<Outcome, DiskError>> {
-        match self.job.as_mut()?.as_mut().poll(cx) {
-            Poll::Ready(outcome) => {
-                self.job = None;
-                Some(outcome)
-            }
-            Poll::Pending => None,
+        let told = poll_slot(&mut self.telling, cx);
+        if told.is_some() {
+            return told;
         }
+        let ended = poll_slot(&mut self.job, cx);
+        self.reads &= ended.is_none();
+        ended
+    }
+}
+
+fn poll_slot(slot: &mut Option<Job>, cx: &mut Context<'_>) -> Option<Result<Outcome, DiskError>> {
+    match slot.as_mut()?.as_mut().poll(cx) {
+        Poll::Ready(outcome) => {
+            *slot = None;
+            Some(outcome)
+        }
+        Poll::Pending => None,
     }
 }
 

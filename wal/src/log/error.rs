@@ -19,7 +19,7 @@ pub struct Damage {
     pub found: u32,
 }
 
-/// A log that cannot be opened. Nothing was changed.
+/// A log that cannot be opened. Nothing that counts was changed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum OpenError {
     /// The disk failed; try again when it is repaired.
@@ -28,8 +28,10 @@ pub enum OpenError {
     /// The small file that tells which incarnations count is damaged or missing: restore it or the whole directory.
     #[error("the log cannot be opened: {0}; restore the file from a copy of the data directory")]
     Head(Damage),
-    /// The log was written by a newer version of this program: use that version.
-    #[error("{file} has format version {found}, this program knows {known}; open it with a newer version")]
+    /// The log was written by another version of this program: use that version.
+    #[error(
+        "{file} has format version {found}, this program knows {known}; open it with the version that wrote it"
+    )]
     Version {
         /// The file.
         file: String,

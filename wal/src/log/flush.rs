@@ -177,7 +177,7 @@ impl Wal {
     /// headers tell `oldest`; a flush that told it is stable.
     fn drop_segments(&mut self) {
         // A job may be reading a segment that was dropped meanwhile.
-        while !self.background.is_busy()
+        while !self.background.reads
             && self.retiring.front().is_some_and(|(_, told)| self.stable_block > *told)
         {
             let (segment, _) = self.retiring.pop_front().expect("seen above");
@@ -224,7 +224,8 @@ impl Wal {
 
     fn run_background(&mut self, cx: &mut Context<'_>) {
         loop {
-            if !self.background.is_busy() && !self.start_job() {
+            self.start_telling();
+            if !self.background.has_job() && !self.start_job() && !self.background.is_telling() {
                 return;
             }
             match self.background.poll(cx) {
@@ -241,10 +242,21 @@ impl Wal {
                 Some(Err(error)) if error.cause == Cause::NoSpace && !planted::is("full-disk-poisons") => {
                     let millis = self.options.no_space_retry_millis;
                     self.background.retry = Some(self.now.plus_millis(millis));
-                    return;
                 }
                 Some(Err(error)) => return self.poison(error),
             }
+        }
+    }
+
+    fn start_telling(&mut self) {
+        if !self.background.is_telling()
+            && let Some(head) = self.head_due()
+        {
+            let (disk, dir, log) = (self.disk.clone(), self.dir.clone(), self.id);
+            self.background.tell(async move {
+                head.replace(&disk, log, &dir).await?;
+                Ok(Outcome::Told(head))
+            });
         }
     }
 
@@ -267,12 +279,6 @@ impl Wal {
             let bytes = self.options.segment_bytes;
             self.background
                 .start(async move { build_segment(disk, dir, number, bytes).await.map(Outcome::Built) });
-        } else if let Some(head) = self.head_due() {
-            let log = self.id;
-            self.background.start(async move {
-                head.replace(&disk, log, &dir).await?;
-                Ok(Outcome::Told(head))
-            });
         } else if self.background.ready.len() > wanted + 2 {
             let file = self.background.ready.remove(0);
             self.background
@@ -301,7 +307,11 @@ impl Wal {
             match self.poll_with(cx) {
                 Err(_) => Poll::Ready(Err(Unwritable::Poisoned)),
                 Ok(stable) if stable == self.appended && more(self) => Poll::Ready(Ok(())),
-                Ok(_) if self.flights.is_empty() && self.background.retry.is_some() => {
+                Ok(_)
+                    if self.flights.is_empty()
+                        && self.background.retry.is_some()
+                        && !self.background.is_busy() =>
+                {
                     Poll::Ready(Err(Unwritable::NoSpace))
                 }
                 Ok(_) => {

@@ -210,11 +210,16 @@ impl Replay {
         self.groups.insert(group, Replayed { state: told, slots, cleared, lost: None, summary });
     }
 
-    /// The summaries before it are the complete list.
-    fn summary_end(&mut self, _count: u32) {
+    /// The summaries before it are the complete list, if there are as many as it says.
+    fn summary_end(&mut self, count: u32) {
         let summaries = self.summaries;
-        self.groups.retain(|_, replayed| replayed.summary == summaries || replayed.lost.is_some());
-        for replayed in self.groups.values_mut() {
+        let named = self.groups.values().filter(|replayed| replayed.summary == summaries).count();
+        let complete = named == count as usize;
+        // A group that is named nowhere may stand in a place that is damaged: what is known of it stays, in doubt.
+        self.groups
+            .retain(|_, replayed| !complete || replayed.summary == summaries || replayed.lost.is_some());
+        for replayed in self.groups.values_mut().filter(|replayed| complete || replayed.summary == summaries)
+        {
             replayed.cleared = self.damages.len();
         }
         self.summaries += 1;

@@ -52,6 +52,7 @@ impl Wal {
         let segments: Vec<Segment> = self.segments.iter().take(64).cloned().collect();
         let reader = Reader { disk: self.disk.clone(), log: self.id, segments, wanted };
         self.background.start(async move { reader.read().await.map(Outcome::Read) });
+        self.background.reads = true;
         true
     }
 
