@@ -70,6 +70,8 @@ pub(super) struct Replay {
     /// The first block of the flush that is replayed.
     at: BlockNumber,
     summaries: u64,
+    /// The segment whose summaries are read.
+    list: Epoch,
 }
 
 /// What replay leaves: states for the log, groups for its owner.
@@ -101,7 +103,7 @@ impl Replay {
         }
         match header.record {
             RecordType::Summary => self.summary(&record),
-            RecordType::SummaryEnd => self.summary_end(header.sequence),
+            RecordType::SummaryEnd => self.summary_end(&record),
             RecordType::Marker => self.marker(BlockNumber(header.index.0)),
             RecordType::Seen => drop(self.known(header.group, header.sequence, 0)),
             RecordType::Adopt => self.adopt(&record),
@@ -191,6 +193,7 @@ impl Replay {
     fn summary(&mut self, record: &Record) {
         let group = record.header.group;
         let Some(told) = record.state() else { return };
+        self.in_list(record.epoch);
         let known = self.groups.contains_key(&group);
         if known || self.summaries > 1 {
             let summaries = self.summaries;
@@ -210,8 +213,18 @@ impl Replay {
         self.groups.insert(group, Replayed { state: told, slots, cleared, lost: None, summary });
     }
 
+    /// Each segment has a list of its own; the end of the one before may be damaged.
+    fn in_list(&mut self, epoch: Epoch) {
+        if self.list != epoch {
+            self.list = epoch;
+            self.groups.values_mut().for_each(|replayed| replayed.summary = 0);
+        }
+    }
+
     /// The summaries before it are the complete list, if there are as many as it says.
-    fn summary_end(&mut self, count: u32) {
+    fn summary_end(&mut self, record: &Record) {
+        self.in_list(record.epoch);
+        let count = record.header.sequence;
         let summaries = self.summaries;
         let named = self.groups.values().filter(|replayed| replayed.summary == summaries).count();
         let complete = named == count as usize;

@@ -5,6 +5,7 @@ use crate::disk::{Disk, OpKind, block_on, direct::DirectDisk};
 use crate::{GroupId, LogId, LogIndex, Mono, Term};
 
 mod damage;
+mod space;
 
 fn entry(index: u64, data: &[u8]) -> EntryRef<'_> {
     EntryRef { index: LogIndex(index), term: Term(1), kind: 0, data }

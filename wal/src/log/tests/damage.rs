@@ -117,3 +117,39 @@ fn damage_before_a_torn_incarnation_is_told_at_every_open() {
         }
     }
 }
+
+/// D4: a list of groups of which the end is damaged does not complete the next one, of which another part is damaged: what
+/// stood behind the first is not taken for unchanged.
+#[test]
+fn two_damaged_lists_are_not_taken_for_a_whole_one() {
+    let (disk, mut sim) = (Disk::new(), SimDisk::new(1, Faults::default()));
+    let numbers = block_on(&disk, &mut sim, None, async {
+        let (mut wal, _) = reopened(&disk).await;
+        for group in 1..=200 {
+            wal.append_entries(GroupId(group), LogIndex(0), &[entry(1, b"first")]);
+        }
+        let mut numbers = Vec::new();
+        for (filler, segments) in [(80, 2), (1, 3)] {
+            let mut index = 1;
+            while wal.segments.len() < segments {
+                index += 1;
+                wal.append_entries(GroupId(filler), LogIndex(0), &[entry(index, &[7; 3_000])]);
+                wal.settle().await.unwrap();
+            }
+            numbers.push(wal.segments.back().and_then(|segment| segment.file).expect("written").number);
+        }
+        numbers
+    });
+    let mut image = sim.crashed(Pattern::Nothing, 0);
+    // Summaries take three flushes of three blocks. The third one ends the list and holds an entry of group 80, which is
+    // named in the second one.
+    image.flip(&path_of(numbers[0]), 6 * 4096 + 700, 3);
+    let found = &opens(&image, 1)[0];
+    assert!(found.lost(GroupId(80)).is_some(), "its sequence tells");
+    image.flip(&path_of(numbers[1]), 3 * 4096 + 700, 3);
+    for found in opens(&image, 2) {
+        assert_eq!(found.damage.len(), 2);
+        assert!(found.lost(GroupId(80)).is_some());
+        assert_eq!(found.lost(GroupId(1)), None, "it is named in the second list");
+    }
+}
