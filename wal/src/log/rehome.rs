@@ -4,6 +4,10 @@
 //! it is synced; the old log gets a release; it is synced. Logs that are not kept are removed at the end. At every
 //! moment one log holds the group whole at the highest complete home epoch, so an interruption anywhere is cured by
 //! doing it again.
+//!
+//! The crash-point harness moves groups with it: it shows that the records of a move are enough, whatever a crash leaves.
+//! A server moves groups by a plan of its own, which is written down before and looks at damage in which a whole group
+//! may have stood; this does not.
 
 use std::collections::{BTreeMap, BTreeSet};
 
