@@ -295,7 +295,9 @@ impl Groups {
                 .iter()
                 .any(|member| member.group.machine.apply.tree().flush_state() == FlushState::Underway);
         let starved = freed.then_some(soon);
-        let late = (!self.late.is_empty() || !self.dirty.is_empty()).then_some(self.now.mono);
+        // A row may have been read by a task that ran after the last look at what waits for it.
+        let stirred = self.members.iter().any(|member| member.group.machine.apply.is_stirred());
+        let late = (stirred || !self.late.is_empty() || !self.dirty.is_empty()).then_some(self.now.mono);
         waits
             .chain([starved, oracle, self.wal.next_deadline(), self.engine.next_deadline(), late])
             .flatten()

@@ -20,6 +20,7 @@
 //! | `groups-from-the-flags` | the layout follows the flags of every start |
 //! | `lanes-do-not-hold` | commands of one lane overtake one another |
 //! | `stale-fetch` | a row that was fetched from the disk counts also where memory holds a newer one |
+//! | `missed-wake-of-a-fetch` | a row that was read asks for no run of what waits for it |
 //! | `admission-without-bound` | batches are taken whatever the group holds |
 
 pub use pinion_wal::planted::is;
@@ -54,6 +55,7 @@ mod tests {
                     "clock::tests::threads_share_the_word",
                 ],
             ),
+            ("missed-wake-of-a-fetch", &["apply::tests::a_row_that_was_read_asks_for_a_run"]),
             ("key-written-twice", &["apply::tests::one_command_writes_a_key_once"]),
             (
                 "expiry-ignores-the-given-time",

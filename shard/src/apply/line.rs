@@ -182,6 +182,11 @@ impl Line {
         self.steps.is_empty()
     }
 
+    /// Whether [`Line::progress`] has something to look at: a fetch has ended since it did.
+    pub fn is_stirred(&self) -> bool {
+        !self.is_empty() && self.shared.stirred.get() && !planted::is("missed-wake-of-a-fetch")
+    }
+
     pub fn end(&mut self, entry: LogIndex, term: Term) {
         self.steps.push_back(Step { entry, work: Work::End(term) });
     }

@@ -191,6 +191,12 @@ impl Apply {
         self.is_starved() && (self.reading.is_some() || !self.submitted.is_empty()) && self.halted.is_none()
     }
 
+    /// Whether [`Apply::run`] has something to do because a row was read: tasks that read rows tell nobody else.
+    #[must_use]
+    pub fn is_stirred(&self) -> bool {
+        self.halted.is_none() && self.line.is_stirred()
+    }
+
     /// Bytes of entries that were submitted and not decoded yet.
     #[must_use]
     pub const fn submitted_bytes(&self) -> usize {

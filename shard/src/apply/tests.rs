@@ -249,6 +249,30 @@ fn a_failed_read_of_a_row_is_tried_again() {
     }
 }
 
+/// O5: a command whose row a task has read since the last run asks for another run; nobody else would wake the core for it.
+#[test]
+fn a_row_that_was_read_asks_for_a_run() {
+    let mut replica = Replica::open(4);
+    replica.execute(100, 0, &[set(b"k", b"v")]);
+    replica.apply.request_seal();
+    while replica.run_once().expect("nothing is executed") || replica.step_disk() {}
+    let append = Command::Append { key: Key::new(b"k"), value: b"x" };
+    let read = entry(replica.next_index().0, 200, 0, &[append]);
+    replica.apply.submit(read).expect("it is the next");
+    replica.run_once().expect("it is admitted");
+    let (mut runs, mut steps) = (0, 0);
+    while !replica.apply.is_idle() {
+        if replica.apply.is_stirred() {
+            runs += 1;
+            replica.run_once().expect("it is executed");
+        }
+        replica.step_disk();
+        steps += 1;
+        assert!(steps < 1_000, "nothing asks for a run");
+    }
+    assert_eq!((runs, replica.apply.is_stirred()), (1, false));
+}
+
 /// Timestamps rise and time does not go back, whoever led: anything else halts.
 #[test]
 fn disorder_halts_the_replica() {
