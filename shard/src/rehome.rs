@@ -1,14 +1,15 @@
 //! Moving groups between logs, when the directory is opened with another number of cores (M9).
 //!
 //! Every group is carried from the log that holds it to the log of its new core: {adopt, home epoch + 1, hard state,
-//! live entries}, made durable, and only then released where it was. While this is under way the file `NODE` says so;
-//! a crash at any point leaves every group whole in one log at least, the one with its highest home epoch counts, and
-//! the next start finishes the move, whatever number of cores it wants then.
+//! live entries}, made durable, and only then released where it was. While this is under way the file `NODE` says so, and
+//! nobody serves: a group changes in none of its logs, and every copy that was finished is as good as the others. So a
+//! crash at any point leaves every group whole in one log at least. The next start finishes the move, whatever number of
+//! cores it wants then, from the copy that counts: an undamaged one, and of those the one with the highest home epoch.
 
 use std::collections::BTreeMap;
 
 use pinion_wal::disk::{Cause, Disk, DiskError};
-use pinion_wal::{Damage, EntryRef, HomeEpoch, LogId, LogIndex, Recovered, Wal};
+use pinion_wal::{Damage, EntryRef, HomeEpoch, LogId, LogIndex, Recovered, RecoveredGroup, Wal};
 
 use crate::layout::{self, Layout, LayoutError};
 use crate::{CoreId, GroupId, planted};
@@ -43,15 +44,16 @@ pub enum RehomeError {
     },
     /// Acknowledged records of a group are damaged: it stays where it is.
     #[error(
-        "group {group} cannot be moved to another core: {damage}; open the directory with {cores} cores, as before, or give up what is lost of it with --accept-loss {group}"
+        "group {group} cannot be moved to another core: {damage}; {}, or give up what is lost of it with --accept-loss {group}",
+        remedy(*cores)
     )]
     Damaged {
         /// The group.
         group: GroupId,
         /// What is damaged.
         damage: Damage,
-        /// The number of cores it was used with.
-        cores: u16,
+        /// The number of cores it was used with, when it can stay where it is with that.
+        cores: Option<u16>,
     },
     /// A log that this directory had is not there.
     #[error(
@@ -73,13 +75,20 @@ pub enum RehomeError {
     },
 }
 
+fn remedy(cores: Option<u16>) -> String {
+    match cores {
+        Some(cores) => format!("open the directory with {cores} cores, as before"),
+        None => "restore the whole data directory".into(),
+    }
+}
+
 /// Homes the groups of a directory on `cores` cores, and answers the layout that says so. Nothing is written when they
 /// are. A directory that is being founded gets its logs here, with a record of every group in them: from then on a log
 /// or a group that is not there was lost.
 ///
 /// # Errors
-/// When the disk fails or is full, a group is damaged, or a log is gone. The directory can be opened with the former
-/// number of cores then (if nothing is gone), or the move tried again.
+/// When the disk fails or is full, a group is damaged, or a log is gone. Before a move began the directory can be opened with
+/// the former number of cores then (if nothing is gone); one that is under way can be tried again.
 pub async fn rehome(
     disk: &Disk,
     mut layout: Layout,
@@ -157,66 +166,78 @@ struct Move {
     /// `None` for a group that is being founded.
     from: Option<LogId>,
     to: LogId,
+    /// Higher than that of any copy.
+    home: HomeEpoch,
 }
 
-fn plan(layout: &Layout, wanted: &Layout, logs: &Logs) -> Result<Vec<Move>, RehomeError> {
+fn plan<'l>(layout: &Layout, wanted: &Layout, logs: &'l Logs) -> Result<Vec<Move>, RehomeError> {
     let mut moves = Vec::new();
     for core in 0..wanted.cores {
         for group in wanted.groups_on(CoreId(core)) {
             let to = LogId(core.into());
-            let holders =
-                logs.iter().filter_map(|(log, open)| Some((*log, open.recovered.groups.get(&group)?)));
-            // The highest home epoch counts: what an interrupted move left behind is older.
-            let held = holders.max_by_key(|(_, held)| held.home_epoch);
-            let from = match held {
+            let lived = LogId(layout.core_of(group).0.into());
+            let held = |(log, open): (&LogId, &'l OpenLog)| Some((*log, open.recovered.groups.get(&group)?));
+            let copies: Vec<(LogId, &RecoveredGroup)> = logs.iter().filter_map(held).collect();
+            let highest = copies.iter().map(|(_, held)| held.home_epoch).max();
+            // The highest home epoch counts: what a finished move left behind is older. While one is under way every whole
+            // copy is complete.
+            let whole = |held: &RecoveredGroup| layout.moving_to.is_some() && held.lost.is_none();
+            let from = match copies.iter().max_by_key(|(_, held)| (whole(held), held.home_epoch)) {
                 Some((from, held)) => {
-                    refuse_damaged(layout, group, held.lost.as_ref().filter(|_| from != to))?;
-                    Some(from)
+                    let alone = copies.len() == 1;
+                    let stays = layout.moving_to.is_none() || (alone && *from == lived);
+                    // A damaged copy may stay where it is. Others are not released for it: more may be left of them.
+                    let refused = held.lost.as_ref().filter(|_| *from != to || !alone);
+                    refuse_damaged(layout, group, refused, stays)?;
+                    Some(*from)
                 }
                 None if layout.is_being_founded() => None,
                 None => {
                     // Everything that was known of it may have stood in a damaged place. Where it lived it may stay: there
                     // it refuses to serve.
-                    let lived = LogId(layout.core_of(group).0.into());
                     let may_stay = layout.moving_to.is_none() && lived == to;
                     if may_stay && logs.get(&to).is_some_and(|open| !open.recovered.damage.is_empty()) {
                         continue;
                     }
-                    refuse_damaged(
-                        layout,
-                        group,
-                        logs.values().find_map(|open| open.recovered.damage.first()),
-                    )?;
+                    let damage = logs.values().find_map(|open| open.recovered.damage.first());
+                    refuse_damaged(layout, group, damage, layout.moving_to.is_none())?;
                     return Err(RehomeError::GroupGone { group });
                 }
             };
-            moves.push(Move { group, from, to });
+            moves.push(Move { group, from, to, home: HomeEpoch(highest.map_or(0, |epoch| epoch.0) + 1) });
         }
     }
     Ok(moves)
 }
 
-fn refuse_damaged(layout: &Layout, group: GroupId, damage: Option<&Damage>) -> Result<(), RehomeError> {
+/// `stays` says whether the former number of cores leaves it where it is.
+fn refuse_damaged(
+    layout: &Layout,
+    group: GroupId,
+    damage: Option<&Damage>,
+    stays: bool,
+) -> Result<(), RehomeError> {
     damage.map_or(Ok(()), |damage| {
-        Err(RehomeError::Damaged { group, damage: damage.clone(), cores: layout.cores })
+        let cores = stays.then_some(layout.cores);
+        Err(RehomeError::Damaged { group, damage: damage.clone(), cores })
     })
 }
 
 /// Writes every group that moves or is founded into its new log, durably.
 async fn carry(logs: &mut Logs, moves: &[Move]) -> Result<(), RehomeError> {
-    for Move { group, from, to } in moves.iter().filter(|step| step.from != Some(step.to)) {
+    for Move { group, from, to, home } in moves.iter().filter(|step| step.from != Some(step.to)) {
         let held = from.and_then(|from| logs.get_mut(&from)?.recovered.groups.remove(group));
         assert!(from.is_none() || held.is_some(), "the plan found group {group} in {from:?}");
         let held = held.unwrap_or_else(crate::groups::fresh);
         let wal = &mut logs.get_mut(to).expect("the logs of all cores are open").wal;
-        let home = HomeEpoch(held.home_epoch.0 + 1);
-        wal.adopt(*group, home, held.hard_state, held.first, held.prev_term);
+        wal.adopt(*group, *home, held.hard_state, held.first, held.prev_term);
         let entries: Vec<EntryRef<'_>> = held.entries.iter().map(entry_ref).collect();
         if !planted::is("rehome-forgets-entries") {
             wal.append_entries(*group, held.hard_state.commit.max(LogIndex(0)), &entries);
         }
         wal.adopted(*group);
-        // What is written goes out before the next group is copied: memory holds one group at a time.
+        // What is written goes out before the next group is copied: beside what the logs were read into, memory holds one
+        // group at a time.
         if from.is_some() {
             settle(*to, wal).await?;
         }

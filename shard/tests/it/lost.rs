@@ -46,7 +46,7 @@ fn a_group_without_a_record_beside_damage_is_not_new() {
     }
     for _ in 0..3 {
         let refused = start(&image, 1).map(drop);
-        let Err(StartError::Rehome(RehomeError::Damaged { group, cores: 2, .. })) = refused else {
+        let Err(StartError::Rehome(RehomeError::Damaged { group, cores: Some(2), .. })) = refused else {
             panic!("{refused:?}")
         };
         assert_eq!(group, GroupId(17));
@@ -81,6 +81,66 @@ fn a_refused_move_leaves_the_former_number_of_cores() {
         };
         image = sim.crashed(Pattern::Everything, 1);
     }
+}
+
+/// The groups of which `log` has a whole copy.
+fn whole_in(image: &Image, log: LogId) -> Vec<GroupId> {
+    let mut sim = SimDisk::from_image(image.clone(), 1, Faults::default());
+    let disk = Disk::new();
+    let (options, mut whole) = (pinion_wal::Options::tiny(), Vec::new());
+    let work = async {
+        let (wal, recovered) = Wal::open(&disk, log, options).await.expect("damage is told");
+        let sound = recovered.groups.iter().filter(|(_, held)| held.lost.is_none());
+        whole.extend(sound.map(|(group, _)| *group));
+        drop(wal);
+    };
+    block_on(&disk, &mut sim, None, work);
+    whole
+}
+
+/// M9: damage to what a move has written so far, found when it goes on, costs nothing while the log that the group comes
+/// from holds it whole.
+#[test]
+fn a_damaged_copy_never_costs_the_whole_one() {
+    let sim = SimDisk::new(1, Faults::default());
+    let mut node = SimNode::start(sim, options(1)).unwrap_or_else(|refused| panic!("{}", refused.1));
+    let mut load = Load::new(1, GROUPS);
+    assert!(load.drive(&mut node, 150));
+    let full = node.into_disk().crashed(Pattern::Everything, 1);
+    let (mut damaged, mut doubted) = (0, 0);
+    for halt in 1.. {
+        let mut sim = SimDisk::from_image(full.clone(), halt, Faults::default());
+        sim.halt_after(Some(halt));
+        let (sim, ended) = match SimNode::start(sim, options(2)) {
+            Ok(node) => (node.into_disk(), true),
+            Err(refused) => (refused.0, false),
+        };
+        let image = sim.crashed(Pattern::Everything, halt);
+        if ended || !whole_in(&image, LogId(0)).contains(&GroupId(17)) {
+            break;
+        }
+        for (path, bytes) in files(&image, "log-0001/segment-") {
+            let contents = image.contents(&path).expect("it was listed");
+            for block in (0..bytes).step_by(4 << 10) {
+                let at = usize::try_from(block).expect("a small segment");
+                if contents[at..at + 64].iter().all(|byte| *byte == 0) {
+                    continue;
+                }
+                let mut image = image.clone();
+                image.flip(&path, block + 40, 3);
+                damaged += 1;
+                doubted += u32::from(!whole_in(&image, LogId(1)).contains(&GroupId(17)));
+                let at = format!("operation {halt}, {path} at {block}");
+                for cores in [2, 1] {
+                    let mut node = start(&image, cores).unwrap_or_else(|why| panic!("{at}: {why}"));
+                    assert!(node.run_ready(), "{at}: {}", node.describe());
+                    load.verify(&mut node).unwrap_or_else(|lost| panic!("{at}: {lost}"));
+                    image = node.into_disk().crashed(Pattern::Nothing, halt);
+                }
+            }
+        }
+    }
+    assert!(damaged > 10 && doubted > 0, "{damaged} places were damaged, {doubted} of them of the group");
 }
 
 /// D4: a log whose directory was deleted, or emptied, is not taken for one that never was.
