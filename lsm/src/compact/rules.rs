@@ -2,6 +2,9 @@
 //!
 //! A read never comes below the safe point. So of the versions of a key at or below it only the newest can be seen; if
 //! that is a tombstone, and no older version lies in deeper levels, it may go too.
+//!
+//! A replay begins where the tables end, and reads the newest version: the safe point never takes that away. What is
+//! declared dead is gone for a replay as well, so the owner declares only what the tables, as far as they reach, have dead.
 
 use bytes::Bytes;
 

@@ -105,8 +105,7 @@ impl Apply {
     pub fn open(tree: Tree, boundary: &Boundary, lanes: Lanes, spawner: Spawner) -> Result<Self, StateError> {
         let mut state = State::decode(&boundary.state)?;
         let executed = std::mem::take(&mut state.within_entry).then_some(state.last);
-        let forgotten = state.move_safe_point(Timestamp::ZERO);
-        perform::hand_over(&tree, state.safe_point, forgotten);
+        perform::hand_over(&tree, state.safe_point);
         let mut applied = boundary.index;
         if pinion_wal::planted::is("replay-from-wrong-index") {
             applied.0 = applied.0.saturating_sub(1);

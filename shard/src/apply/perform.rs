@@ -350,8 +350,8 @@ impl Ground<'_> {
                 last: Slot(last_slot),
             }),
             Control::SafePoint { at } => {
-                let forgotten = self.state.move_safe_point(Timestamp(at));
-                hand_over(self.tree, self.state.safe_point, forgotten);
+                self.state.move_safe_point(Timestamp(at));
+                hand_over(self.tree, self.state.safe_point);
             }
             Control::Reap { keys } => return self.reap(keys, env, fetched, answer),
             Control::Ceiling { ceiling, time_ms } => {
@@ -400,10 +400,13 @@ impl Ground<'_> {
     }
 }
 
-/// Tells the tree what its compactions may drop.
-pub(super) fn hand_over(tree: &Tree, safe_point: Timestamp, forgotten: Option<Timestamp>) {
+/// Tells the tree what its compactions may drop. A FLUSHALL counts once the tables reach beyond it: until then a replay
+/// executes commands from before it, and they must find what they found (T12).
+pub(super) fn hand_over(tree: &Tree, safe_point: Timestamp) {
     tree.set_safe_point(safe_point);
-    if let Some(forgotten) = forgotten {
+    let tables = State::decode(&tree.flushed().state).expect("it was read at the opening, or encoded since");
+    let forgotten = tables.forgotten(safe_point);
+    if forgotten > Timestamp::ZERO {
         tree.set_drop_below(&[REDIS_KEYSPACE.kind, REDIS_KEYSPACE.id], forgotten);
     }
 }

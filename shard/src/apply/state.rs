@@ -102,11 +102,10 @@ impl State {
         self.owned.sort_by_key(|owned| owned.range);
     }
 
-    /// Moves the safe point up. Answers the last FLUSHALL that every reader has behind it.
-    pub(crate) fn move_safe_point(&mut self, at: Timestamp) -> Option<Timestamp> {
+    /// Moves the safe point up.
+    pub(crate) fn move_safe_point(&mut self, at: Timestamp) {
         self.safe_point = self.safe_point.max(at);
         self.trim();
-        self.flushes.first().copied().filter(|&flush| flush <= self.safe_point)
     }
 
     /// Keeps of the flushes that every reader has behind it only the last.
@@ -261,10 +260,11 @@ mod tests {
         let mut state = sample();
         let seen: Vec<u64> = [9, 10, 19, 20, u64::MAX].map(|at| state.forgotten(Timestamp(at)).0).to_vec();
         assert_eq!(seen, [0, 10, 10, 20, 20]);
-        assert_eq!(state.move_safe_point(Timestamp(5)), None);
-        assert_eq!(state.move_safe_point(Timestamp(15)), Some(Timestamp(10)));
-        assert_eq!(state.move_safe_point(Timestamp(20)), Some(Timestamp(20)));
-        assert_eq!(state.forgotten(Timestamp(20)), Timestamp(20));
+        for (safe_point, forgotten, left) in [(5, 0, 2), (15, 10, 2), (20, 20, 1)] {
+            state.move_safe_point(Timestamp(safe_point));
+            assert_eq!(state.forgotten(Timestamp(safe_point)), Timestamp(forgotten));
+            assert_eq!(state.flushes.len(), left);
+        }
     }
 
     /// S1: an older version of a range changes nothing.

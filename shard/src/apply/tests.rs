@@ -5,7 +5,7 @@ mod replica;
 use pinion_wal::disk::OpKind;
 use pinion_wal::disk::sim::{Fault, Faults, Rule};
 
-use crate::apply::tests::replica::{Replica, entry};
+use crate::apply::tests::replica::{Replica, control_entry, entry};
 use crate::reply::OwnedReply;
 use crate::{
     Command, Control, Expire, Halt, HaltCause, Key, LogIndex, Read, Reply, ReplyError, SetWhen, Timestamp,
@@ -44,6 +44,44 @@ fn a_flush_is_seen_from_its_timestamp_on() {
     assert_eq!(replica.read_at(&get(b"new"), 102, 0), OwnedReply::Bulk(b"x".to_vec()));
     let exists = Command::IncrBy { key: Key::new(b"k"), delta: 1 };
     assert_eq!(replica.execute(200, 0, &[exists]), [OwnedReply::Plain(Reply::Int(1))]);
+}
+
+/// T12: what a FLUSHALL hides stays in the tables until they reach beyond the FLUSHALL itself: before that a replay begins
+/// below it, and its commands see what they saw. Then it goes.
+#[test]
+fn a_replay_below_a_flush_sees_what_was_there() {
+    let options = pinion_lsm::Options { level0_tables_compact: 2, ..pinion_lsm::Options::default() };
+    let mut replica = Replica::open(1);
+    let log = [
+        entry(3, 200, 0, &[Command::IncrBy { key: Key::new(b"k"), delta: 1 }]),
+        entry(4, 300, 0, &[Command::FlushAll]),
+        control_entry(5, 400, 0, &[Control::SafePoint { at: 350 }]),
+    ];
+    replica.execute(100, 0, &[set(b"k", b"5")]);
+    replica.apply.request_seal();
+    // The flush waits for its turn until the safe point has moved.
+    for entry in log.clone() {
+        replica.apply.submit(entry).expect("it is the next");
+        while replica.run_once().expect("every entry can be executed") {}
+    }
+    replica.settle();
+    let served = replica.apply.digest();
+    let (disk, sim) = replica.close();
+    let mut replica = Replica::on(disk, sim, 1, options, 1 << 20);
+    assert_eq!(replica.next_index(), LogIndex(3), "the tables hold the first write and nothing behind it");
+    let replies: Vec<_> = log.into_iter().flat_map(|entry| replica.submit(entry)).collect();
+    assert_eq!(replies[0], OwnedReply::Plain(Reply::Int(6)));
+    assert_eq!(replica.apply.digest(), served);
+    for base in [500, 600, 700] {
+        replica.execute(base, 0, &[set(b"l", b"v")]);
+        replica.apply.request_seal();
+        replica.settle();
+        replica.control(base + 10, 0, &[Control::SafePoint { at: base }]);
+    }
+    let row = Key::new(b"k").row(crate::REDIS_KEYSPACE, crate::RowKind::Metadata);
+    let hash = pinion_lsm::Tree::hash(&row);
+    let got = replica.apply.tree().get(&row, hash, Timestamp::MAX, |at, _| at);
+    assert!(matches!(got, pinion_lsm::Get::Absent), "{got:?}");
 }
 
 /// T6: what has expired by the header's time is absent, whatever any clock says; a read is judged by the time it is given.
