@@ -62,10 +62,10 @@ impl Oracle {
     }
 
     /// This replica leads and has applied an entry of its own term: `stored` is what every predecessor left. Time
-    /// starts at the wall clock; when that has gone back to before the last renewal, at the bound of what was served.
+    /// starts at the wall clock; while that lies below the bound of what was served, at the bound, and goes slower until
+    /// the wall clock has caught up.
     pub fn lead(&mut self, now: Now, stored: Stored) {
-        let went_back = now.wall_ms < stored.proposed_ms();
-        let millis = if went_back { stored.time_ms } else { now.wall_ms };
+        let millis = now.wall_ms.max(stored.time_ms);
         let anchor = Anchor { mono: now.mono, unix_nanos: millis * 1_000_000, rate: Rate::Even };
         let floor = if planted::is("oracle-forgets-the-ceiling") { Timestamp::ZERO } else { stored.ceiling };
         self.word.raise(floor);
@@ -121,7 +121,11 @@ impl Oracle {
             let base = Timestamp::from_millis(time_ms).max(self.word.next());
             // It always rises: it is also the timestamp of the entry that carries it.
             let ceiling = base.plus(CEILING_WINDOW_MS << 16).max(leading.stored.ceiling.plus(1));
-            let time_ms = (time_ms + CEILING_WINDOW_MS).max(leading.stored.time_ms);
+            // A start takes the time ahead to the bound. While the wall clock catches up with that the bound follows the
+            // wall clock, so that starts in a row do not add up.
+            let catches_up = time_ms.saturating_sub(now.wall_ms) <= CEILING_WINDOW_MS;
+            let from_ms = if catches_up { time_ms.min(now.wall_ms) } else { time_ms };
+            let time_ms = (from_ms + CEILING_WINDOW_MS).max(leading.stored.time_ms);
             Stored { ceiling, time_ms }
         })
     }
@@ -282,15 +286,33 @@ mod tests {
         assert_eq!(slow, held + 7_000, "an eighth slower while the wall clock is behind");
     }
 
-    /// T3: after a restart time starts at the wall clock, or at the stored floor when the clock went back.
+    /// T3: after a restart time starts at the wall clock, or at the stored floor when the clock lies below it.
     #[test]
     fn time_starts_at_the_wall_clock_unless_it_lies_below_the_floor() {
-        let mut oracle = leading(Stored { ceiling: Timestamp::ZERO, time_ms: 70_000 });
-        renew(&mut oracle, at(0, 50_000));
-        assert_eq!(oracle.word().time_ms(Mono(0)), Some(70_000));
-        let mut oracle = leading(Stored { ceiling: Timestamp::ZERO, time_ms: 10_000 });
-        renew(&mut oracle, at(0, 50_000));
-        assert_eq!(oracle.word().time_ms(Mono(0)), Some(50_000));
+        for (floor_ms, start_ms) in [(70_000, 70_000), (50_001, 50_001), (50_000, 50_000), (10_000, 50_000)] {
+            let mut oracle = leading(Stored { ceiling: Timestamp::ZERO, time_ms: floor_ms });
+            renew(&mut oracle, at(0, 50_000));
+            assert_eq!(oracle.word().time_ms(Mono(0)), Some(start_ms));
+        }
+    }
+
+    /// T3: starts in a row take the time no further ahead of the wall clock than one of them, and it goes on meanwhile.
+    #[test]
+    fn quick_starts_do_not_add_up() {
+        let mut stored = Stored::default();
+        for start in 0..20 {
+            let wall_ms = 50_000 + start * 100;
+            let mut oracle = Oracle::new(Arc::default());
+            oracle.lead(at(0, wall_ms), stored);
+            stored = renew(&mut oracle, at(0, wall_ms));
+            assert_eq!(stored.time_ms, wall_ms + CEILING_WINDOW_MS);
+            let before = oracle.word().time_ms(Mono(0)).unwrap();
+            assert!(before <= wall_ms + CEILING_WINDOW_MS);
+            stored = renew(&mut oracle, at(1_000, wall_ms + 1_000));
+            let after = oracle.word().time_ms(at(1_000, 0).mono).unwrap();
+            assert!(after > before && after - before <= 1_000, "{before}, then {after}");
+            stored.time_ms -= 900;
+        }
     }
 
     /// T5: timestamps that are used faster than the time passes move the ceiling too.

@@ -13,7 +13,7 @@ const PAUSE_MS_MAX: u64 = 2_000;
 const JUMP_MS_MAX: u64 = 3_600_000;
 /// How long the disk stays full at most, in milliseconds.
 const FULL_MS_MAX: u64 = 1_000;
-/// How far a start takes the oracle's time ahead when the wall clock has gone back: the window of its ceiling.
+/// How far a start takes the oracle's time ahead when the wall clock lies below what was served: the window of its ceiling.
 const CEILING_WINDOW_MS: i64 = 3_000;
 
 /// What a seed draws: how many of each happen in a life.
@@ -41,8 +41,10 @@ pub struct WallClock {
     pub set_ms: i64,
     lowest_ms: i64,
     highest_ms: i64,
-    /// Starts since it was first set: each may take the oracle's time ahead by the window of its ceiling.
+    /// Starts since it was first set: each may take the oracle's time ahead by the window of its ceiling. Those in a row
+    /// under a clock that was never set count once.
     starts: i64,
+    opened: bool,
 }
 
 impl WallClock {
@@ -50,7 +52,10 @@ impl WallClock {
     pub const fn start(&mut self) {
         if self.lowest_ms < self.highest_ms {
             self.starts += 1;
+        } else if self.opened {
+            self.starts = 1;
         }
+        self.opened = true;
     }
 
     fn jump(&mut self, millis: i64) {
