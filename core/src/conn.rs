@@ -21,6 +21,7 @@ pub use session::Session;
 pub use table::Conns;
 
 use pinion_shard::GroupId;
+use pinion_wal::Mono;
 
 use crate::ConnId;
 use crate::planted;
@@ -32,6 +33,8 @@ pub const PENDING_REPLIES_MAX: usize = 4096;
 pub const PENDING_REPLIES_CROWDED: usize = 16;
 /// Reply bytes that a client may leave untaken before its commands are no longer read.
 pub const UNSENT_BYTES_MAX: usize = 1 << 20;
+/// The same while the replies of its core are too many.
+pub const UNSENT_BYTES_CROWDED: usize = 4 << 10;
 
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,6 +79,8 @@ pub struct Connection {
     pub out: Vec<u8>,
     /// Given to the host and not taken by the kernel.
     pub unsent_bytes: usize,
+    /// When its client last took something, or began to be owed something.
+    pub taken_at: Mono,
     /// How far it has come.
     pub phase: Phase,
     /// Whether the host was asked to stop receiving.
@@ -121,6 +126,7 @@ impl Connection {
             ring: ReplyRing::default(),
             out: Vec::new(),
             unsent_bytes: 0,
+            taken_at: Mono::default(),
             phase: Phase::Open,
             paused: false,
             ended: false,
@@ -142,13 +148,13 @@ impl Connection {
     pub fn may_parse(&self, crowded: bool) -> bool {
         self.phase == Phase::Open
             && self.ring.len() < pending_max(crowded)
-            && (self.reply_bytes() < UNSENT_BYTES_MAX || planted::is("replies-never-pause"))
+            && (self.reply_bytes() < unsent_max(crowded) || planted::is("replies-never-pause"))
     }
 
     /// Whether a connection that was stopped at a bound is far enough below it.
     #[must_use]
     pub fn may_resume(&self, crowded: bool) -> bool {
-        self.ring.len() <= pending_max(crowded) / 2 && self.reply_bytes() <= UNSENT_BYTES_MAX / 2
+        self.ring.len() <= pending_max(crowded) / 2 && self.reply_bytes() <= unsent_max(crowded) / 2
     }
 
     /// Whether commands that had to wait may be parsed now.
@@ -204,6 +210,10 @@ impl Connection {
         assert!(self.written.iter().all(|written| written.unanswered > 0));
         assert!(self.ring.len() <= PENDING_REPLIES_MAX, "more commands were taken in than may wait");
     }
+}
+
+const fn unsent_max(crowded: bool) -> usize {
+    if crowded { UNSENT_BYTES_CROWDED } else { UNSENT_BYTES_MAX }
 }
 
 const fn pending_max(crowded: bool) -> usize {

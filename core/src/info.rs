@@ -103,6 +103,7 @@ fn fields(
             ("total_reads_processed", counters.reads.to_string()),
             ("total_writes_processed", counters.writes.to_string()),
             ("client_query_buffer_limit_disconnections", counters.inputs_refused.to_string()),
+            ("client_output_buffer_limit_disconnections", counters.clients_cut.to_string()),
             ("replies_refused", counters.replies_refused.to_string()),
             ("batches", counters.batches.to_string()),
             ("requests_forwarded", counters.requests_forwarded.to_string()),

@@ -57,6 +57,8 @@ counters! {
     replies_refused,
     /// Connections ended because too much input was incomplete.
     inputs_refused,
+    /// Connections ended because they took none of their replies while others were refused.
+    clients_cut,
     /// Turns that took longer than a millisecond.
     turns_stalled,
     /// Turns.

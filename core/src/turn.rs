@@ -115,6 +115,10 @@ pub struct Core<O> {
     quiet: bool,
     /// Cores that are quiet, this one included.
     quiet_cores: u16,
+    /// Replies that had been refused when a client was last looked for to be cut off.
+    refused_before: u64,
+    /// No client is cut off before.
+    cut_after: Mono,
 }
 
 impl Core<Groups> {
@@ -157,6 +161,8 @@ impl<O: Owner> Core<O> {
             stopping: None,
             quiet: false,
             quiet_cores: 0,
+            refused_before: 0,
+            cut_after: Mono::default(),
             settings,
         }
     }
@@ -345,6 +351,7 @@ impl<O: Owner> Machine for Core<O> {
         let grouped = self.ticks.now();
         self.finish_reports();
         self.desk.send_replies(outbox);
+        self.cut_off();
         let more = self.settle(outbox);
         let end = self.ticks.now();
         self.desk.record(&mut self.stages, end);

@@ -28,6 +28,15 @@ const SCRATCH_BYTES_MAX: usize = 256 << 10;
 /// Replies that may be awaited on any core.
 const AWAITED_MIN: usize = 1 << 10;
 
+/// Replies up to this length are never refused: an error would be no shorter.
+const SHORT_REPLY_BYTES: usize = 128;
+
+fn refuse(encoder: &mut Encoder<'_>) {
+    // The words are the same for every command.
+    const ANY: CommandId = CommandId::named("ping").expect("the table has it");
+    encode(ANY, Reply::Error(ReplyError::Overloaded), encoder);
+}
+
 /// A page that a gathering needs next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NextPage {
@@ -99,6 +108,8 @@ pub struct Desk {
     /// Bytes of elements in gatherings.
     gathered_bytes: usize,
     send_buffers: Lease,
+    /// Whether replies had used up what could be leased for them when the last turn ended.
+    full: bool,
     /// Replies to and from sibling cores that were not read yet.
     pub transit: Transit,
 }
@@ -125,6 +136,7 @@ impl Desk {
             unsent_bytes: 0,
             gathered_bytes: 0,
             send_buffers: budgets.send_buffers.lease(),
+            full: false,
             transit: budgets.transit.clone(),
         }
     }
@@ -157,6 +169,12 @@ impl Desk {
         self.unsent_bytes
     }
 
+    /// Whether so much is owed to clients, or awaited by them, that each may ask for a little only.
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        self.full || self.flights.is_crowded()
+    }
+
     /// Notes that a client took bytes, or that they were dropped.
     pub fn sent(&mut self, bytes: usize) {
         self.unsent_bytes = self.unsent_bytes.saturating_sub(bytes);
@@ -164,7 +182,14 @@ impl Desk {
 
     /// Leases what the replies of the moment need, and gives back what they do not. Call it at the end of a turn.
     pub fn follow_lease(&mut self) {
-        self.send_buffers.follow(self.unsent_bytes + self.gathered_bytes);
+        let used = self.unsent_bytes + self.gathered_bytes;
+        self.send_buffers.follow(used);
+        self.full = !self.send_buffers.reach(used + 1);
+    }
+
+    /// Whether a reply of so many bytes may be made. One alone may, however large.
+    fn admits(&mut self, bytes: usize) -> bool {
+        bytes == 0 || self.unsent_bytes == 0 || self.send_buffers.reach(self.unsent_bytes + bytes)
     }
 
     /// Delivers a reply, or a part of one, to its waiter.
@@ -321,11 +346,7 @@ impl Desk {
         {
             connection.write_answered(group);
         }
-        // One value alone goes through, however large.
-        if value_bytes > 0
-            && self.unsent_bytes > 0
-            && !self.send_buffers.reach(self.unsent_bytes + value_bytes)
-        {
+        if !self.admits(value_bytes) {
             self.counters.replies_refused += 1;
             let overloaded = Reply::Error(ReplyError::Overloaded);
             return self
@@ -362,6 +383,16 @@ impl Desk {
         }
     }
 
+    /// As [`Desk::answer_here`], with a reply that was encoded elsewhere and may be large.
+    pub fn answer_encoded(&mut self, conn: ConnId, start_ticks: u64, flight: u32, encoded: &[u8]) {
+        if encoded.len() <= SHORT_REPLY_BYTES || self.admits(encoded.len()) {
+            return self.answer_here(conn, start_ticks, flight, |encoder| encoder.raw(encoded));
+        }
+        self.counters.replies_refused += 1;
+        self.counters.errors += 1;
+        self.answer_here(conn, start_ticks, flight, refuse);
+    }
+
     /// Answers a command of a connection that needs no group, in its order.
     pub fn answer_here(
         &mut self,
@@ -382,7 +413,11 @@ impl Desk {
     /// Fills the place of a report that was put together elsewhere.
     pub fn finish_report(&mut self, gathering: u32, flight: u32, encoded: &[u8]) {
         let whole = self.gatherings.remove(gathering);
-        self.fill_counted(whole.conn, whole.place, flight, false, |encoder| encoder.raw(encoded));
+        let admitted = self.admits(encoded.len());
+        self.counters.replies_refused += u64::from(!admitted);
+        self.fill_counted(whole.conn, whole.place, flight, !admitted, |encoder| {
+            if admitted { encoder.raw(encoded) } else { refuse(encoder) }
+        });
     }
 
     /// Ends a connection's ring: what is owed to it is dropped when it comes.

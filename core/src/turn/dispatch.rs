@@ -109,7 +109,7 @@ impl<O: Owner> Core<O> {
     }
 
     /// When the last byte of a connection's newest input was read.
-    fn start_ticks(&self, conn: ConnId) -> u64 {
+    pub(super) fn start_ticks(&self, conn: ConnId) -> u64 {
         self.desk.conns.get(conn).map_or(0, |connection| connection.input_ticks)
     }
 

@@ -14,7 +14,8 @@ use crate::resp::limits::Limits;
 use crate::resp::{Arguments, Next};
 use crate::{ConnId, Event, Inbox, Outbox, ReceiveEnd};
 
-/// Incomplete input that a connection may always hold, whatever the others hold.
+/// Incomplete input that a connection may always hold, whatever the others hold, if there are few of them: all of them
+/// together have the budget.
 const INPUT_FLOOR_BYTES: usize = 64 << 10;
 /// Numbers of clients are given out so that cores never give the same: the core, then a count.
 const CLIENTS_PER_CORE: u64 = 1 << 40;
@@ -46,6 +47,7 @@ impl<O: Owner> Core<O> {
                 Event::Sent { conn, bytes } => {
                     if let Some(connection) = self.desk.conns.get_mut(conn) {
                         connection.unsent_bytes = connection.unsent_bytes.saturating_sub(bytes);
+                        connection.taken_at = self.now.mono;
                         self.desk.sent(bytes);
                         self.desk.list(conn);
                     }
@@ -144,10 +146,11 @@ impl<O: Owner> Core<O> {
     /// Ends a connection whose incomplete command does not fit the budget of the core.
     fn bound_input(&mut self, conn: ConnId) {
         let held = self.desk.counters.input_held_bytes as usize;
+        let share = self.leases.partial_commands.bytes() / self.desk.conns.len().max(1);
         let Some(connection) = self.desk.conns.get_mut(conn) else { return };
         let incomplete = connection.input_need > 0 && !connection.stalled;
         if !incomplete
-            || connection.input.len() <= INPUT_FLOOR_BYTES
+            || connection.input.len() <= share.min(INPUT_FLOOR_BYTES)
             || self.leases.partial_commands.reach(held)
         {
             return;
@@ -171,6 +174,7 @@ impl<O: Owner> Core<O> {
     fn parse_with(&mut self, conn: ConnId, bytes: &[u8], arguments: &mut Arguments) -> usize {
         let mut at = 0;
         loop {
+            let crowded = self.desk.is_crowded();
             let Some(connection) = self.desk.conns.get_mut(conn) else { return bytes.len() };
             if connection.phase != Phase::Open {
                 return bytes.len();
@@ -179,7 +183,7 @@ impl<O: Owner> Core<O> {
                 connection.input_need = 0;
                 return at;
             }
-            if !connection.may_parse(self.desk.flights.is_crowded()) {
+            if !connection.may_parse(crowded) {
                 return self.stall(conn, at);
             }
             let limits = Limits {
@@ -226,7 +230,7 @@ impl<O: Owner> Core<O> {
     fn take_in_backlog(&mut self) {
         let waiting = std::mem::take(&mut self.backlog);
         for conn in waiting {
-            let crowded = self.desk.flights.is_crowded();
+            let crowded = self.desk.is_crowded();
             let Some(connection) = self.desk.conns.get_mut(conn) else { continue };
             if connection.phase != Phase::Open {
                 continue;
@@ -255,7 +259,7 @@ impl<O: Owner> Core<O> {
     }
 
     /// A connection failed: nothing can be answered any more.
-    fn break_off(&mut self, conn: ConnId) {
+    pub(super) fn break_off(&mut self, conn: ConnId) {
         self.drain(conn);
         self.desk.abandon(conn);
     }

@@ -40,7 +40,8 @@ impl<O: Owner> Core<O> {
         reply.clear();
         let done = answer(local, &request, &mut connection.session.client, &face, &mut reply);
         let flight = self.own_flight();
-        self.answer_here(conn, flight, |encoder| encoder.raw(&reply));
+        let start = self.start_ticks(conn);
+        self.desk.answer_encoded(conn, start, flight, &reply);
         self.reply = reply;
         if done == Done::Close {
             self.drain(conn);

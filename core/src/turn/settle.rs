@@ -2,10 +2,33 @@
 
 use super::Core;
 use super::owner::Owner;
-use crate::conn::Phase;
+use crate::conn::{Connection, Phase};
 use crate::{ConnId, Outbox};
 
+/// While replies are refused for want of memory, a client that has taken nothing for so long is closed, in milliseconds.
+const UNTAKEN_MILLIS_MAX: u64 = 10_000;
+/// One such client at a time: its memory is free when the host has closed it.
+const CUT_MILLIS: u64 = 1_000;
+
 impl<O: Owner> Core<O> {
+    /// Closes the client that holds the most memory with replies that it does not take, if others are refused for it.
+    pub(super) fn cut_off(&mut self) {
+        let (now, refused) = (self.now.mono, self.desk.counters.replies_refused);
+        if refused == self.refused_before || now < self.cut_after {
+            return;
+        }
+        self.refused_before = refused;
+        let idle = |conn: &&Connection| {
+            conn.unsent_bytes > 0 && now >= conn.taken_at.plus_millis(UNTAKEN_MILLIS_MAX)
+        };
+        let worst = self.desk.conns.iter().filter(idle).max_by_key(|conn| conn.unsent_bytes);
+        if let Some(conn) = worst.map(|conn| conn.id) {
+            self.cut_after = now.plus_millis(CUT_MILLIS);
+            self.desk.counters.clients_cut += 1;
+            self.break_off(conn);
+        }
+    }
+
     /// Settles every connection to which something happened. Answers whether input waits that could be parsed at once.
     pub(super) fn settle(&mut self, outbox: &mut Outbox) -> bool {
         let listed = self.desk.take_listed();
@@ -13,7 +36,7 @@ impl<O: Owner> Core<O> {
             self.settle_one(conn, outbox);
         }
         self.desk.listed_done(listed);
-        let crowded = self.desk.flights.is_crowded();
+        let crowded = self.desk.is_crowded();
         self.backlog.iter().any(|&conn| {
             self.desk
                 .conns
@@ -23,7 +46,7 @@ impl<O: Owner> Core<O> {
     }
 
     fn settle_one(&mut self, conn: ConnId, outbox: &mut Outbox) {
-        let crowded = self.desk.flights.is_crowded();
+        let crowded = self.desk.is_crowded();
         let Some(connection) = self.desk.conns.get_mut(conn) else { return };
         connection.listed = false;
         if connection.phase == Phase::Closing {
@@ -31,6 +54,9 @@ impl<O: Owner> Core<O> {
         }
         if !connection.out.is_empty() {
             let full = std::mem::replace(&mut connection.out, outbox.buffer());
+            if connection.unsent_bytes == 0 {
+                connection.taken_at = self.now.mono;
+            }
             connection.unsent_bytes += full.len();
             self.desk.counters.output_bytes += full.len() as u64;
             outbox.send(conn, full);

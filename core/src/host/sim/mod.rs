@@ -327,7 +327,7 @@ impl<M: Machine> SimHost<M> {
     fn arrive_at(&mut self, index: usize) {
         let wire = &mut self.wires[index];
         let inbox = &mut self.cores[wire.core].inbox;
-        if !wire.paused && !wire.ended && !wire.closing {
+        if !wire.paused && !wire.ended && wire.closing.is_none() {
             let most = self.rng.usize(1..=self.world.receive_bytes_max);
             if let Some(piece) = wire.arrive(self.now, most) {
                 self.hash.write(&piece);
@@ -337,14 +337,17 @@ impl<M: Machine> SimHost<M> {
                 inbox.push(Event::ReceiveEnded { conn: wire.conn, end: ReceiveEnd::Eof });
             }
         }
-        if !wire.reading {
+        if !wire.reading && wire.cut_at().is_none_or(|at| self.now < at) {
             return;
+        }
+        if !wire.reading {
+            wire.unread.clear();
         }
         while let Some(bytes) = wire.unread.pop_front() {
             wire.received.extend_from_slice(&bytes);
             inbox.push(Event::Sent { conn: wire.conn, bytes: bytes.len() });
         }
-        if wire.closing && !wire.closed {
+        if wire.closing.is_some() && !wire.closed {
             wire.closed = true;
             inbox.push(Event::Closed { conn: wire.conn });
             self.cores[wire.core].free.push(wire.conn.slot);
@@ -390,8 +393,9 @@ impl<M: Machine> SimHost<M> {
                 }
             }
             Action::Close(conn) => {
+                let now = self.now;
                 if let Some(wire) = self.wire(core, conn) {
-                    wire.closing = true;
+                    wire.closing = Some(now);
                 }
             }
             Action::PauseReceive(conn) => {

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use pinion_wal::Mono;
 
 use crate::ConnId;
+use crate::host::uring::LINGER_MS;
 
 /// A simulated client: never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,8 +26,8 @@ pub(super) struct Wire {
     pub finishing: bool,
     /// The server was told so.
     pub ended: bool,
-    /// The server asked to close.
-    pub closing: bool,
+    /// When the server asked to close.
+    pub closing: Option<Mono>,
     /// The server was told that it is closed.
     pub closed: bool,
 }
@@ -43,7 +44,7 @@ impl Wire {
             paused: false,
             finishing: false,
             ended: false,
-            closing: false,
+            closing: None,
             closed: false,
         }
     }
@@ -70,8 +71,16 @@ impl Wire {
         Some(bytes)
     }
 
+    /// When a closing connection is cut although its client has not taken everything.
+    pub fn cut_at(&self) -> Option<Mono> {
+        self.closing.filter(|_| !self.closed).map(|since| since.plus_millis(LINGER_MS))
+    }
+
     pub fn next_due(&self) -> Option<Mono> {
-        if self.paused || self.ended || self.closing {
+        if self.closing.is_some() {
+            return self.cut_at();
+        }
+        if self.paused || self.ended {
             return None;
         }
         self.sending.front().map(|(due, _)| *due)

@@ -54,6 +54,43 @@ fn replies_beyond_the_budget_are_typed_errors() {
     expect(&mut host, clients[0], &words("EXISTS k"), ":1\r\n");
 }
 
+/// O1, O5: replies that a core makes itself count like those of its groups. While replies are refused, who takes nothing for
+/// long is closed, and the others are served again.
+#[test]
+fn who_takes_nothing_is_closed_when_others_are_refused() {
+    let budget = 1 << 20;
+    let mut host = memory_node(seed(13), 1, 2, World::default(), |settings| {
+        settings.budgets.send_buffers = Budget::fixed(budget)
+    });
+    let writer = host.connect(0);
+    let value = vec![b'v'; 100 << 10];
+    expect(&mut host, writer, &request(&[b"SET", b"k", &value]), "+OK\r\n");
+    let clients: Vec<_> = (0..20).map(|_| host.connect(0)).collect();
+    for &client in &clients {
+        host.set_reading(client, false);
+        host.send(client, &request(&[b"ECHO", &value]));
+        host.send(client, &words("INFO"));
+    }
+    host.run_until(100, |_| false);
+    let held: usize =
+        host.machines().map(|core| core.conns().iter().map(|conn| conn.reply_bytes()).sum::<usize>()).sum();
+    assert!((budget / 2..budget + 20 * 200).contains(&(held as u64)), "{held}");
+    let mut answered = false;
+    for _ in 0..40 {
+        host.pause(0, 1_000);
+        host.send(writer, &words("GET k"));
+        host.run_until(2_000, |_| false);
+        let reply = host.take_received(writer);
+        answered = reply.starts_with(b"$102400");
+        assert!(answered || reply.starts_with(b"-TRYAGAIN"));
+        if answered {
+            break;
+        }
+    }
+    assert!(answered, "the replies of those who take nothing stay for ever");
+    host.machines().for_each(Core::check);
+}
+
 /// O1: an array whose values exceed the budget is refused whole, from one group and from several.
 #[test]
 fn arrays_beyond_the_budget_are_refused_whole() {
