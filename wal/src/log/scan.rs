@@ -131,6 +131,7 @@ impl<'a> Walk<'a> {
             // Nothing at all was stable yet: the first segment may have been torn whole.
             if let [life] = self.head.lives[..]
                 && self.stable <= life.start
+                && !self.files.iter().any(has_damage)
             {
                 self.chain.end = life.start;
                 return self.chain;
@@ -295,6 +296,10 @@ impl<'a> Walk<'a> {
         }
         None
     }
+}
+
+fn has_damage(file: &Scanned) -> bool {
+    file.blocks.iter().any(|block| matches!(block, Block::Damaged { .. }))
 }
 
 /// A block that was durable and is not there: its whole identity is what was expected.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use io_uring::{opcode, types};
 use pinion_wal::Mono;
+use rustix::event::Timespec;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
 use super::ring::{Completion, Ring};
@@ -18,6 +19,11 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(300);
 const BACKLOG: i32 = 1024;
 /// After an accept failed (too many open files, no memory), the next is tried this much later.
 const BACK_OFF_MS: u64 = 100;
+
+/// A busy address is tried again so often …
+const BUSY_TRIES: u32 = 25;
+/// … with this pause.
+const BUSY_PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 
 /// Why an address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -68,14 +74,30 @@ impl ListenError {
 pub fn bind(address: SocketAddr, cores: usize) -> Result<(Vec<OwnedFd>, SocketAddr), ListenError> {
     // Sockets that share a port do not notice another server of the same user that shares it too: a socket that does not
     // share asks first.
-    let alone = bound(address, false).map_err(|errno| ListenError::new(address, errno))?;
-    rustix::net::listen(&alone, 1).map_err(|errno| ListenError::new(address, errno))?;
+    let alone = listening_alone(address).map_err(|errno| ListenError::new(address, errno))?;
     let address = rustix::net::getsockname(&alone)
         .and_then(SocketAddr::try_from)
         .map_err(|errno| ListenError::new(address, errno))?;
     drop(alone);
     let sockets = (0..cores).map(|_| bound(address, true)).collect::<Result<_, _>>();
     Ok((sockets.map_err(|errno| ListenError::new(address, errno))?, address))
+}
+
+/// A socket that shares its address with nobody. The sockets of a process that was killed close a moment after it is gone,
+/// because its ring is torn down behind it: so a busy address is tried again for a while.
+fn listening_alone(address: SocketAddr) -> rustix::io::Result<OwnedFd> {
+    let listening = || {
+        let alone = bound(address, false)?;
+        rustix::net::listen(&alone, 1)?;
+        Ok(alone)
+    };
+    for _ in 0..BUSY_TRIES {
+        match listening() {
+            Err(rustix::io::Errno::ADDRINUSE) => rustix::event::poll(&mut [], Some(&BUSY_PAUSE)).map(drop)?,
+            other => return other,
+        }
+    }
+    listening()
 }
 
 /// Lets clients connect to sockets of [`bind`]. They wait until they are accepted.

@@ -72,6 +72,22 @@ fn a_busy_port_leaves_nothing_half_started() {
     assert!(!second.path().join("data").exists(), "a directory was made for a server that does not serve");
 }
 
+/// O7: the port of a server that was killed can be listened on at once by the next one.
+#[test]
+fn a_killed_server_leaves_its_port() {
+    let scratch = Scratch::new("same-port");
+    let Some(cpus) = cpus(1) else { return };
+    let flags = ["--cores", &cpus, "--memory", "128MiB", "--groups", "1"];
+    let mut server = Server::start(&scratch, &flags);
+    let port = server.address.port().to_string();
+    for _ in 0..5 {
+        let mut clients: Vec<_> = (0..50).map(|_| server.connect()).collect();
+        assert!(clients.iter_mut().all(|client| client.ask(&["PING"]) == "PONG"));
+        server.kill();
+        server = Server::start(&scratch, &[&flags[..], &["--port", &port]].concat());
+    }
+}
+
 /// M3: the number of groups is decided at the first start, and another one is refused with both shown.
 #[test]
 fn later_flags_do_not_reinterpret_the_groups() {
