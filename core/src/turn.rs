@@ -115,9 +115,7 @@ pub struct Core<O> {
     quiet: bool,
     /// Cores that are quiet, this one included.
     quiet_cores: u16,
-    /// Replies that had been refused when a client was last looked for to be cut off.
-    refused_before: u64,
-    /// No client is cut off before.
+    /// No client is looked for to be cut off before.
     cut_after: Mono,
 }
 
@@ -161,7 +159,6 @@ impl<O: Owner> Core<O> {
             stopping: None,
             quiet: false,
             quiet_cores: 0,
-            refused_before: 0,
             cut_after: Mono::default(),
             settings,
         }

@@ -65,10 +65,14 @@ impl CommandError<'_> {
                 );
             }
             CommandError::UnsupportedOption(option) => {
-                encoder.error(&[b"ERR Unsupported option ", text(option)].concat());
+                encoder
+                    .error(&[b"ERR Unsupported option ", shortened(text(option), QUOTED_BYTES_MAX)].concat());
             }
             CommandError::HelloOption(option) => {
-                encoder.error(&[b"ERR Syntax error in HELLO option '", text(option), b"'"].concat());
+                encoder.error(
+                    &[b"ERR Syntax error in HELLO option '", shortened(text(option), QUOTED_BYTES_MAX), b"'"]
+                        .concat(),
+                );
             }
             CommandError::UnknownCommand(request) => encoder.error(&unknown_command(request)),
             CommandError::UnknownSubcommand(request) => {

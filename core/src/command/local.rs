@@ -4,6 +4,8 @@ mod connection;
 mod help;
 mod introspect;
 
+use std::collections::BTreeSet;
+
 use pinion_shard::glob_matches;
 
 use super::action::Local;
@@ -102,6 +104,7 @@ fn refusable(result: Result<(), CommandError<'_>>, client: &Client, out: &mut Ve
 
 fn config_get(request: &Request<'_>, server: &impl Server, encoder: &mut Encoder<'_>) {
     let mut found: Vec<(Vec<u8>, String)> = Vec::new();
+    let mut seen: BTreeSet<Vec<u8>> = BTreeSet::new();
     for pattern in request.args(2) {
         let folded = pattern.to_ascii_lowercase();
         let literal = memchr::memchr3(b'[', b'*', b'?', pattern).is_none();
@@ -112,7 +115,7 @@ fn config_get(request: &Request<'_>, server: &impl Server, encoder: &mut Encoder
                 false if glob_matches(&folded, name.as_bytes()) => name.as_bytes(),
                 _ => return,
             };
-            if !found.iter().any(|(earlier, _)| earlier == shown) {
+            if seen.insert(shown.to_vec()) {
                 found.push((shown.to_vec(), value.to_owned()));
             }
         });

@@ -29,7 +29,9 @@ const SCRATCH_BYTES_MAX: usize = 256 << 10;
 const AWAITED_MIN: usize = 1 << 10;
 
 /// Replies up to this length are never refused: an error would be no shorter.
-const SHORT_REPLY_BYTES: usize = 128;
+const SHORT_REPLY_BYTES: usize = 256;
+/// Reports up to this length are not refused: they tell why others are.
+const SHORT_REPORT_BYTES: usize = 16 << 10;
 
 fn refuse(encoder: &mut Encoder<'_>) {
     // The words are the same for every command.
@@ -110,6 +112,8 @@ pub struct Desk {
     send_buffers: Lease,
     /// Whether replies had used up what could be leased for them when the last turn ended.
     full: bool,
+    /// Whether a reply was refused for replies that clients do not take.
+    pressed: bool,
     /// Replies to and from sibling cores that were not read yet.
     pub transit: Transit,
 }
@@ -137,6 +141,7 @@ impl Desk {
             gathered_bytes: 0,
             send_buffers: budgets.send_buffers.lease(),
             full: false,
+            pressed: false,
             transit: budgets.transit.clone(),
         }
     }
@@ -189,7 +194,16 @@ impl Desk {
 
     /// Whether a reply of so many bytes may be made. One alone may, however large.
     fn admits(&mut self, bytes: usize) -> bool {
-        bytes == 0 || self.unsent_bytes == 0 || self.send_buffers.reach(self.unsent_bytes + bytes)
+        let admitted =
+            bytes == 0 || self.unsent_bytes == 0 || self.send_buffers.reach(self.unsent_bytes + bytes);
+        // Without the replies of others there would be room.
+        self.pressed |= !admitted && self.unsent_bytes >= bytes;
+        admitted
+    }
+
+    /// Whether, since the last call, replies that clients do not take kept others from theirs.
+    pub fn take_pressure(&mut self) -> bool {
+        self.full || std::mem::take(&mut self.pressed)
     }
 
     /// Delivers a reply, or a part of one, to its waiter.
@@ -232,6 +246,7 @@ impl Desk {
             _ => {}
         }
         if !self.send_buffers.reach(self.unsent_bytes + self.gathered_bytes + open.bytes) {
+            self.pressed |= self.unsent_bytes >= open.bytes;
             open.refused = open.refused.or(Some(ReplyError::Overloaded));
         }
         if open.refused.is_none() {
@@ -413,7 +428,7 @@ impl Desk {
     /// Fills the place of a report that was put together elsewhere.
     pub fn finish_report(&mut self, gathering: u32, flight: u32, encoded: &[u8]) {
         let whole = self.gatherings.remove(gathering);
-        let admitted = self.admits(encoded.len());
+        let admitted = encoded.len() <= SHORT_REPORT_BYTES || self.admits(encoded.len());
         self.counters.replies_refused += u64::from(!admitted);
         self.fill_counted(whole.conn, whole.place, flight, !admitted, |encoder| {
             if admitted { encoder.raw(encoded) } else { refuse(encoder) }

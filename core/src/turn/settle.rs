@@ -11,19 +11,20 @@ const UNTAKEN_MILLIS_MAX: u64 = 10_000;
 const CUT_MILLIS: u64 = 1_000;
 
 impl<O: Owner> Core<O> {
-    /// Closes the client that holds the most memory with replies that it does not take, if others are refused for it.
+    /// Closes the client that holds the most memory with replies that it does not take, if others have less for it.
     pub(super) fn cut_off(&mut self) {
-        let (now, refused) = (self.now.mono, self.desk.counters.replies_refused);
-        if refused == self.refused_before || now < self.cut_after {
+        let now = self.now.mono;
+        if now < self.cut_after || !self.desk.take_pressure() {
             return;
         }
-        self.refused_before = refused;
+        self.cut_after = now.plus_millis(CUT_MILLIS);
         let idle = |conn: &&Connection| {
-            conn.unsent_bytes > 0 && now >= conn.taken_at.plus_millis(UNTAKEN_MILLIS_MAX)
+            conn.phase != Phase::Closing
+                && conn.unsent_bytes > 0
+                && now >= conn.taken_at.plus_millis(UNTAKEN_MILLIS_MAX)
         };
         let worst = self.desk.conns.iter().filter(idle).max_by_key(|conn| conn.unsent_bytes);
         if let Some(conn) = worst.map(|conn| conn.id) {
-            self.cut_after = now.plus_millis(CUT_MILLIS);
             self.desk.counters.clients_cut += 1;
             self.break_off(conn);
         }

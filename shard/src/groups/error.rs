@@ -94,10 +94,10 @@ pub enum OpenError {
 impl OpenError {
     /// Whether what is on disk is wrong for one group only: that group refuses to serve, for ever, and the others need not know.
     pub(super) const fn concerns_one_group(&self) -> bool {
-        use pinion_lsm::OpenError::{Corruption, Unsupported};
         match self {
-            Self::Rows { error, .. } => matches!(error, Corruption(_) | Unsupported { .. }),
-            Self::State { .. } | Self::Gap { .. } | Self::Vote { .. } => true,
+            // What another version wrote is not damage: nothing of this directory is for this build.
+            Self::Rows { error, .. } => matches!(error, pinion_lsm::OpenError::Corruption(_)),
+            Self::Gap { .. } | Self::Vote { .. } => true,
             _ => false,
         }
     }

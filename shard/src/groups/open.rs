@@ -328,7 +328,9 @@ async fn replay(
         {
             if entry.kind != EntryType::EntryNormal as u8 {
                 let unknown = crate::BatchError::Unknown { field: "entry kind", found: entry.kind.into() };
-                return Err(Halt { index: entry.index, cause: HaltCause::Batch(unknown) }.into());
+                let halt = Halt { index: entry.index, cause: HaltCause::Batch(unknown) };
+                apply.halt(halt.clone());
+                return Err(halt.into());
             }
             let data: Bytes = entry.data.clone();
             apply.submit(Committed { index: entry.index, term: entry.term, data, answer: false })?;

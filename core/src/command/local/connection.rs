@@ -145,8 +145,8 @@ pub(super) fn set_name<'a>(request: &Request<'a>, client: &mut Client, out: &mut
     Ok(())
 }
 
-/// The longest name of a client, in bytes. Redis has no limit; here the memory of 10,000 names counts.
-const NAME_BYTES_MAX: usize = 64 << 10;
+/// The longest name of a client, in bytes. Redis has no limit; here 10,000 names take 10 MiB.
+const NAME_BYTES_MAX: usize = 1 << 10;
 
 fn rename<'a>(name: &[u8], client: &mut Client) -> Answered<'a> {
     if !name.iter().all(|byte| (b'!'..=b'~').contains(byte)) {
@@ -154,7 +154,7 @@ fn rename<'a>(name: &[u8], client: &mut Client) -> Answered<'a> {
         return Err(CommandError::Text(text));
     }
     if name.len() > NAME_BYTES_MAX {
-        return Err(CommandError::Text("ERR Client names cannot be longer than 65536 bytes."));
+        return Err(CommandError::Text("ERR Client names cannot be longer than 1024 bytes."));
     }
     client.name.clear();
     client.name.extend_from_slice(name);

@@ -18,6 +18,9 @@ use crate::{ConnId, Event, Inbox, Outbox, ReceiveEnd};
 /// A closed connection whose peer does not take what is left is dropped after this time, in milliseconds.
 pub const LINGER_MS: u64 = 5_000;
 
+/// Bytes that are given to the kernel at once: a client that takes them shows that it reads.
+const SEND_BYTES_MAX: usize = 256 << 10;
+
 /// The connections of one core.
 #[derive(Default)]
 pub struct Net {
@@ -222,6 +225,10 @@ impl Net {
                     }
                     outbox.recycle(sending.buffer);
                 } else {
+                    if state.close == Close::No {
+                        // Of a part only this is told: the client takes what it is sent.
+                        inbox.push(Event::Sent { conn, bytes: 0 });
+                    }
                     state.sending = Some(sending);
                     Self::push_send(conn, state, ring);
                 }
@@ -298,7 +305,8 @@ impl Net {
 
     fn push_send(conn: ConnId, state: &Conn, ring: &mut Ring) {
         let sending = state.sending.as_ref().expect("the caller has put it there");
-        let rest = &sending.buffer[sending.done..];
+        let end = sending.buffer.len().min(sending.done + SEND_BYTES_MAX);
+        let rest = &sending.buffer[sending.done..end];
         let len = u32::try_from(rest.len()).expect("a send buffer is below 4 GiB");
         let entry = opcode::Send::new(types::Fd(state.socket.as_raw_fd()), rest.as_ptr(), len)
             .flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL)

@@ -91,6 +91,19 @@ fn who_takes_nothing_is_closed_when_others_are_refused() {
     host.machines().for_each(Core::check);
 }
 
+/// O1: what a client may leave with the server beside its data, or have repeated to it, is short.
+#[test]
+fn names_and_quoted_options_are_short() {
+    let mut host = memory_node(seed(19), 1, 1, World::default(), |_| {});
+    let client = host.connect(0);
+    let long = vec![b'x'; 100_000];
+    expect(&mut host, client, &request(&[b"CLIENT", b"SETNAME", &long[..1024]]), "+OK\r\n");
+    let refusal = "-ERR Client names cannot be longer than 1024 bytes.\r\n";
+    expect(&mut host, client, &request(&[b"CLIENT", b"SETNAME", &long[..1025]]), refusal);
+    let refusal = format!("-ERR Unsupported option {}\r\n", "x".repeat(128));
+    expect(&mut host, client, &request(&[b"EXPIRE", b"k", b"1", &long]), &refusal);
+}
+
 /// O1: an array whose values exceed the budget is refused whole, from one group and from several.
 #[test]
 fn arrays_beyond_the_budget_are_refused_whole() {
