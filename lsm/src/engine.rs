@@ -172,6 +172,14 @@ impl Engine {
         self.shared.memtable_bytes()
     }
 
+    /// What stands in the way of a flush that pauses, if one does.
+    #[must_use]
+    pub fn paused(&self) -> Option<DiskError> {
+        let mut found = None;
+        self.shared.each_open(|tree| found = found.take().or_else(|| tree.paused()));
+        found
+    }
+
     /// The budget of all memtables together.
     #[must_use]
     pub fn memtable_bytes_max(&self) -> usize {
@@ -205,12 +213,19 @@ impl Engine {
 
 impl EngineShared {
     pub fn memtable_bytes(&self) -> usize {
-        let trees = self.trees.borrow();
-        let open = trees.values().filter_map(|slot| match slot {
-            Slot::Open(tree) => tree.upgrade(),
-            Slot::Opening => None,
-        });
-        open.map(|tree| tree.memtable_bytes()).sum()
+        let mut bytes = 0;
+        self.each_open(|tree| bytes += tree.memtable_bytes());
+        bytes
+    }
+
+    fn each_open(&self, mut each: impl FnMut(&TreeShared)) {
+        for slot in self.trees.borrow().values() {
+            if let Slot::Open(tree) = slot
+                && let Some(tree) = tree.upgrade()
+            {
+                each(&tree);
+            }
+        }
     }
 
     pub fn poisoned(&self) -> Option<Poison> {

@@ -579,6 +579,8 @@ impl Groups {
     fn halt(&mut self, at: usize, text: String, out: &mut impl Replies) {
         let group = &mut self.members[at].group;
         group.standing = Standing::Halted(text);
+        // Nobody reads it any more, and the others of the core need the room.
+        group.machine.apply.tree().forget_active();
         group.lease.step_down();
         if group.id == CLOCK_GROUP {
             self.word.forsake();

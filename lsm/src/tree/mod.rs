@@ -334,6 +334,13 @@ impl Tree {
         self.shared.start_jobs();
     }
 
+    /// Forgets the rows that were not sealed, and gives their memory back: for a tree whose owner has stopped. They are in its
+    /// log, and nothing is sealed any more.
+    pub fn forget_active(&self) {
+        let active = Rc::new(Memtable::new(self.shared.engine.cache.slab()));
+        self.shared.memtables.borrow_mut().active = active;
+    }
+
     /// How far the tables reach, durably: the log up to here may be dropped.
     #[must_use]
     pub fn flushed(&self) -> Boundary {
@@ -426,6 +433,11 @@ impl Tree {
 }
 
 impl TreeShared {
+    /// What stands in the way of the flush, while it pauses.
+    pub fn paused(&self) -> Option<DiskError> {
+        self.paused.borrow().clone()
+    }
+
     pub fn memtable_bytes(&self) -> usize {
         let memtables = self.memtables.borrow();
         memtables.active.bytes() + memtables.sealed.iter().map(|(sealed, _)| sealed.bytes()).sum::<usize>()

@@ -173,7 +173,10 @@ impl Opening<'_> {
                 // What it could not execute when it ran it cannot execute now; the other groups can.
                 match replay(self.disk, &mut apply, &boundary, &found, memtables).await {
                     Ok(()) => Standing::Sound,
-                    Err(Stuck::Halted(halt)) => Standing::Halted(halt.to_string()),
+                    Err(Stuck::Halted(halt)) => {
+                        apply.tree().forget_active();
+                        Standing::Halted(halt.to_string())
+                    }
                     Err(Stuck::Full(error)) => return Err(OpenError::NoRoom { group: id, error }),
                     Err(Stuck::Poisoned(poison)) => {
                         return Err(OpenError::Rows { group: id, error: poison.into() });
@@ -337,7 +340,16 @@ async fn replay(
         }
         apply.run(APPLY_COMMANDS_MAX, &mut nobody)?;
         if behind.peek().is_none() && apply.is_idle() {
-            return Ok(());
+            // What stays in memory is little: groups that are replayed later need the room.
+            let little = apply.tree().active_bytes() < memtables.seal;
+            if little || matches!(apply.tree().flush_state(), FlushState::Paused(_)) {
+                return Ok(());
+            }
+        }
+        if apply.waits_for_room()
+            && let Some(error) = memtables.engine.paused()
+        {
+            return Err(Stuck::Full(error));
         }
         // What is left waits for rows from the disk: look again after another operation has passed through it. The answer
         // itself does not matter.

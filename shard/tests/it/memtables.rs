@@ -144,6 +144,33 @@ fn amplifying(rows: u32) -> BatchBuf {
     builder.finish(Kind::Commands, Origin { slot: 7, ..Origin::default() })
 }
 
+fn append(name: &[u8], value: &[u8]) -> BatchBuf {
+    let mut builder = BatchBuilder::default();
+    builder.push(&Command::Append { key: Key::new(name), value });
+    builder.finish(Kind::Commands, Origin { slot: 7, ..Origin::default() })
+}
+
+/// O1: a start ends whatever one group leaves in memory for the next: the last row of the first does not fit the budget of
+/// the start, which is smaller than that of the server before.
+#[test]
+fn a_replay_leaves_room_for_the_next_group() {
+    let mut node = start(None, 64 << 20);
+    assert!(node.run_ready());
+    let groups: Vec<_> =
+        (0..GROUPS).map(|n| pinion_shard::GroupId(pinion_shard::FIRST_DATA_GROUP.0 + n)).collect();
+    for &group in &groups {
+        node.submit(group, append(b"l", b"v"));
+        assert!(node.run_idle());
+        node.submit(group, append(b"k", &vec![7; 2 * BUDGET_BYTES]));
+        assert!(node.run_idle());
+    }
+    let digests = node.digests();
+    let image = node.into_disk().crashed(Pattern::Everything, 1);
+    let mut node = start(Some(&image), BUDGET_BYTES);
+    assert!(node.run_ready());
+    assert_eq!(node.digests(), digests);
+}
+
 /// O1: commands that write much more than they are long wait, within their entry, until memtables have reached the disk; a
 /// start goes on where the tables end, and is bounded too.
 #[test]
