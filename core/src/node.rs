@@ -9,6 +9,7 @@ mod directory;
 mod error;
 mod hardware;
 mod limits;
+mod news;
 mod start;
 mod watch;
 
@@ -19,5 +20,6 @@ pub use directory::{Directory, DirectoryError, LOCK_FILE};
 pub use error::NodeError;
 pub use hardware::look as look_at_hardware;
 pub use limits::make_room_for;
+pub use news::News;
 pub use start::run;
 pub use watch::watch;

@@ -105,6 +105,8 @@ pub struct Groups {
     time_ms: u64,
     late: Late,
     stopped: Option<Stopped>,
+    /// In the order in which they halted.
+    halted: Vec<GroupId>,
     /// Segments that the log had started when its oldest one was copied forward.
     rewrote_at: u64,
     options: Options,
@@ -315,6 +317,12 @@ impl Groups {
         self.member(group).map(|member| &member.group.standing).or_else(|| self.closed.get(&group))
     }
 
+    /// The groups that halted since they were opened, in the order in which they did: they refuse to serve.
+    #[must_use]
+    pub fn halted(&self) -> &[GroupId] {
+        &self.halted
+    }
+
     /// The state machine of a group.
     #[must_use]
     pub fn machine(&self, group: GroupId) -> Option<&crate::apply::Apply> {
@@ -456,6 +464,9 @@ impl Groups {
             return self.abandon(at, out);
         }
         self.apply(at, out);
+        if self.members[at].group.standing != Standing::Sound {
+            return;
+        }
         self.perform_duties(at);
         let refuse = self.refusal(at);
         let moment = moment(&self.options, &self.word, self.now.mono, refuse);
@@ -578,6 +589,8 @@ impl Groups {
 
     fn halt(&mut self, at: usize, text: String, out: &mut impl Replies) {
         let group = &mut self.members[at].group;
+        assert_eq!(group.standing, Standing::Sound, "a group halts once");
+        self.halted.push(group.id);
         group.standing = Standing::Halted(text);
         // Nobody reads it any more, and the others of the core need the room.
         group.machine.apply.tree().forget_active();

@@ -13,10 +13,12 @@ mod connection;
 mod report;
 
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use rustix::event::{Timespec, epoll};
+use rustix::thread::set_current_timer_slack;
 
 use connection::Connection;
 pub use report::Report;
@@ -267,6 +269,9 @@ impl<'a> Driver<'a> {
     }
 
     fn open_loop(&mut self, rate: f64, end: Instant) -> Result<(), LoadError> {
+        // A pause ends when it is over, not up to 50 microseconds later.
+        set_current_timer_slack(NonZeroU64::new(1))
+            .map_err(|e| LoadError::Connection("the timer slack of the kernel".into(), e.into()))?;
         let start = Instant::now();
         let due_of = |k: u64| start + Duration::from_secs_f64(k as f64 / rate);
         let mut sent = 0u64;

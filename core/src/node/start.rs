@@ -3,7 +3,7 @@
 use std::mem::ManuallyDrop;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use pinion_lsm::{Cache, Engine};
 use pinion_shard::clock::Word;
@@ -15,7 +15,7 @@ use pinion_wal::disk::{Disk, block_on};
 use pinion_wal::task::Tasks;
 use rustix::rand::{GetRandomFlags, getrandom};
 
-use super::{Directory, NodeError, allocator, make_room_for, watch};
+use super::{Directory, News, NodeError, allocator, make_room_for, watch};
 use crate::config::{Config, Secret};
 use crate::host::uring::{Cores, Opening, Plan, StartError, UringOptions, bind};
 use crate::host::{Machine, Now, Tsc};
@@ -43,7 +43,7 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<(), NodeError> 
     say(&format!("memory: {} MiB ({ledger})", config.memory_bytes >> 20));
     let node =
         Node { layout: lay_out(config, &directory, &ledger, say)?, ..Node::new(config, &ledger, address)? };
-    let (layout, cores, refusing) = (node.layout.clone(), config.cpus.len(), node.refusing.clone());
+    let (layout, cores, news) = (node.layout.clone(), config.cpus.len(), node.news.clone());
     let plan = Plan {
         cpus: config.cpus.clone(),
         sockets,
@@ -63,8 +63,8 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<(), NodeError> 
         }
         started => started.map_err(|error| NodeError::Start(error.to_string()))?,
     };
-    for line in refusing.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-        say(line);
+    for line in news.take() {
+        say(&line);
     }
     say(&format!(
         "ready on {address}: {cores} cores (CPUs {:?}), {} data groups, data in {}",
@@ -72,7 +72,7 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<(), NodeError> 
         layout.groups.len(),
         directory.path().display()
     ));
-    watch(&signals, cores_running, say)?;
+    watch(&signals, &news, cores_running, say)?;
     say("stopped");
     Ok(())
 }
@@ -89,16 +89,41 @@ enum CoreError {
 }
 
 /// A core whose clients come when its groups serve.
-struct Served(Core<Groups>);
+struct Served {
+    core: Core<Groups>,
+    news: Arc<News>,
+    /// How many groups were told to have halted.
+    told: usize,
+}
+
+impl Served {
+    /// Tells of groups that have halted while they served.
+    fn tell(&mut self) {
+        let groups = self.core.owner();
+        for &id in &groups.halted()[self.told..] {
+            if let Some(Standing::Halted(why)) = groups.standing(id) {
+                self.news.tell(refusal(id, why));
+            }
+        }
+        self.told = groups.halted().len();
+    }
+}
 
 impl Machine for Served {
     fn turn(&mut self, now: Now, inbox: &mut Inbox, outbox: &mut Outbox) {
-        self.0.turn(now, inbox, outbox);
+        self.core.turn(now, inbox, outbox);
+        if self.core.owner().halted().len() > self.told {
+            self.tell();
+        }
     }
 
     fn is_ready(&self) -> bool {
-        self.0.owner().is_ready()
+        self.core.owner().is_ready()
     }
+}
+
+fn refusal(id: GroupId, why: &str) -> String {
+    format!("group {id} refuses to serve: {why}")
 }
 
 /// What every core of a node is opened with.
@@ -110,8 +135,8 @@ struct Node {
     log_buffer_bytes: usize,
     /// A core's part of the memory for rows that are not flushed.
     memtable_bytes: usize,
-    /// The groups that refuse to serve, and why, for people.
-    refusing: Arc<Mutex<Vec<String>>>,
+    /// What people are told: which groups refuse to serve, and why.
+    news: Arc<News>,
 }
 
 impl Node {
@@ -132,8 +157,10 @@ impl Node {
         let log_buffer_bytes = ledger.bytes_per_core(Use::LogBuffers);
         let memtable_bytes = ledger.bytes_per_core(Use::Memtables);
         let word = Arc::new(Word::new());
-        let refusing = Arc::default();
-        Ok(Self { layout, word, seed: random()?, settings, log_buffer_bytes, memtable_bytes, refusing })
+        let news = News::new()
+            .map_err(|cause| NodeError::System { what: "an event descriptor cannot be made", cause })?;
+        let news = Arc::new(news);
+        Ok(Self { layout, word, seed: random()?, settings, log_buffer_bytes, memtable_bytes, news })
     }
 
     /// Opens the machine of a core, on its thread and ring.
@@ -161,12 +188,13 @@ impl Node {
             host.complete(Some(&mut tasks), Groups::open(setup, now)).ok_or(CoreError::Stalled)??;
         for id in groups.ids() {
             if let Some(Standing::Damaged(why) | Standing::Halted(why)) = groups.standing(id) {
-                let mut refusing = self.refusing.lock().unwrap_or_else(PoisonError::into_inner);
-                refusing.push(format!("group {id} refuses to serve: {why}"));
+                self.news.tell(refusal(id, why));
             }
         }
         let settings = Settings { core, node: self.layout.node, started: now.mono, ..self.settings.clone() };
-        Ok(Served(Core::over(Rc::new(settings), groups, tasks, ticks)))
+        let told = groups.halted().len();
+        let core = Core::over(Rc::new(settings), groups, tasks, ticks);
+        Ok(Served { core, news: self.news.clone(), told })
     }
 }
 

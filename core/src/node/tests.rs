@@ -1,4 +1,5 @@
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 
 use super::*;
@@ -10,10 +11,15 @@ use crate::{CoreId, Event, Exit, Inbox, Outbox, pin};
 /// A core that ends when it is asked to, or at once with a poison.
 struct Ending {
     poison: Option<String>,
+    /// What it tells, and whom.
+    news: Option<(Arc<News>, &'static str)>,
 }
 
 impl Machine for Ending {
     fn turn(&mut self, _now: Now, inbox: &mut Inbox, outbox: &mut Outbox) {
+        if let Some((news, line)) = self.news.take() {
+            news.tell(line.to_owned());
+        }
         if let Some(reason) = self.poison.take() {
             outbox.finish(Exit::Poisoned(reason));
         }
@@ -23,8 +29,12 @@ impl Machine for Ending {
     }
 }
 
-/// Watches as many cores as there are CPUs, at most two; the last one is poisoned if `poison`.
-fn watch_cores(poison: bool, signals: u32) -> Result<(), NodeError> {
+/// What the last core of a test tells.
+const TOLD: &str = "group 17 refuses to serve";
+
+/// Watches as many cores as there are CPUs, at most two; the last one tells something, and is poisoned if `poison`. Answers
+/// what was said.
+fn watch_cores(poison: bool, signals: u32) -> Result<Vec<String>, NodeError> {
     let test = move || {
         let stop = StopSignals::take_over().expect("signals can be taken over");
         let cpus: Vec<usize> = pin::available().into_iter().take(2).collect();
@@ -32,14 +42,19 @@ fn watch_cores(poison: bool, signals: u32) -> Result<(), NodeError> {
         let address = "127.0.0.1:0".parse().expect("an address");
         let (sockets, _) = bind(address, cpus.len()).expect("loopback can be bound");
         let plan = Plan { cpus, sockets, data_dir: None, options: UringOptions::default(), clients_max: 1 };
+        let news = Arc::new(News::new().expect("a descriptor is left"));
+        let shared = news.clone();
         let cores = Cores::start(plan, move |opening| {
-            let poison = (poison && opening.core == last).then(|| "the disk is broken".to_owned());
-            Ok::<_, Infallible>(Ending { poison })
+            let is_last = opening.core == last;
+            let poison = (poison && is_last).then(|| "the disk is broken".to_owned());
+            Ok::<_, Infallible>(Ending { poison, news: is_last.then(|| (shared.clone(), TOLD)) })
         });
         for _ in 0..signals {
             crate::signal::raise_here(libc::SIGTERM);
         }
-        watch(&stop, cores.expect("cores start"), &mut |_| {})
+        let mut said = Vec::new();
+        watch(&stop, &news, cores.expect("cores start"), &mut |line| said.push(line.to_owned()))?;
+        Ok(said)
     };
     #[expect(
         clippy::disallowed_methods,
@@ -49,9 +64,11 @@ fn watch_cores(poison: bool, signals: u32) -> Result<(), NodeError> {
     watching.join().expect("the watch ends")
 }
 
+/// O7: and what they told until then was said.
 #[test]
 fn a_signal_stops_all_cores() {
-    watch_cores(false, 1).expect("nothing is poisoned");
+    let said = watch_cores(false, 1).expect("nothing is poisoned");
+    assert_eq!(said.iter().filter(|line| *line == TOLD).count(), 1, "{said:?}");
 }
 
 /// D2: a core that must not go on ends the node, with its reason.
@@ -90,7 +107,7 @@ fn a_start_that_takes_for_ever_can_be_ended() {
     };
     let started = Cores::start_unless(plan, &mut stop, move |_| {
         let _ended = &held;
-        Ok::<_, Infallible>(NeverReady(Ending { poison: None }))
+        Ok::<_, Infallible>(NeverReady(Ending { poison: None, news: None }))
     });
     assert!(matches!(started, Err(StartError::Stopped)));
     let patience = std::time::Duration::from_secs(20);

@@ -113,6 +113,7 @@ impl Groups {
             time_ms: 0,
             late,
             stopped: None,
+            halted: Vec::new(),
             rewrote_at: 0,
             options,
         };

@@ -272,6 +272,7 @@ fn a_core_with_a_halted_group_sleeps() {
     node.submit(GROUP, broken(2, "w"));
     sleeps_for(&mut node, 40_000);
     assert!(matches!(node.cores()[0].standing(GROUP), Some(Standing::Halted(_))), "{}", node.describe());
+    assert_eq!(node.cores()[0].halted(), [GROUP], "told once");
     assert_eq!(write(&mut node, 3, &[("k", "x")]), error(ReplyError::ReadOnly));
 }
 

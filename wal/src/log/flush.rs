@@ -338,8 +338,11 @@ impl Wal {
     /// Closes the files of a log that [has settled](Wal::settle) or is given up. A job in the background is waited for.
     pub async fn close(mut self) -> Result<(), DiskError> {
         std::future::poll_fn(|cx| {
-            if let Some(Ok(Outcome::Built(file))) = self.background.poll(cx) {
-                self.background.ready.push(file);
+            // Until nothing is left that ends now: what goes on has been polled, and wakes this.
+            while let Some(ended) = self.background.poll(cx) {
+                if let Ok(Outcome::Built(file)) = ended {
+                    self.background.ready.push(file);
+                }
             }
             if self.background.is_busy() { Poll::Pending } else { Poll::Ready(()) }
         })

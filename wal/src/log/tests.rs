@@ -2,6 +2,7 @@ use super::*;
 use crate::crash::{Plan, Workload, fail_nth, flip, run};
 use crate::disk::sim::{Fault, Faults, Image, Pattern, Rule, SimDisk};
 use crate::disk::{Disk, OpKind, block_on, direct::DirectDisk};
+use crate::log::background::{Background, Outcome};
 use crate::{GroupId, LogId, LogIndex, Mono, Term};
 
 mod damage;
@@ -681,4 +682,25 @@ fn damage_that_is_not_told_is_caught() {
         "unreadable-refuses-the-log",
         &["log::tests::an_unreadable_sector_is_damage_of_its_place"],
     );
+}
+
+/// O7: a close is woken by the job that it waits for, also when something else ended in the same moment.
+#[test]
+fn a_close_is_woken_by_what_it_waits_for() {
+    let disk = Disk::new();
+    let mut sim = SimDisk::new(1, Faults::default());
+    let open = Wal::open(&disk, LogId(0), Options::tiny());
+    let (mut wal, _) = block_on(&disk, &mut sim, None, open).unwrap();
+    let (waits, woken) = std::sync::mpsc::channel();
+    let job = std::future::poll_fn(move |cx| {
+        waits.send(cx.waker().clone()).expect("the test listens");
+        std::task::Poll::Pending
+    });
+    wal.background = Background::default();
+    wal.background.start(job);
+    wal.background.tell(std::future::ready(Ok(Outcome::Removed)));
+    let mut close = std::pin::pin!(wal.close());
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(close.as_mut().poll(&mut cx).is_pending());
+    assert!(woken.try_recv().is_ok(), "the job was not asked: nobody will wake the close");
 }
