@@ -4,9 +4,9 @@ use std::cell::{Cell as StdCell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 
-use pinion_wal::Mono;
 use pinion_wal::disk::{Cause, Disk, DiskError};
 use pinion_wal::task::Spawner;
+use pinion_wal::{LogIndex, Mono};
 
 use crate::boundary::Boundary;
 use crate::cache::Cache;
@@ -72,8 +72,16 @@ impl Engine {
     /// # Errors
     /// When the disk fails, the tree is damaged, or it is open already.
     pub async fn open_tree(&self, id: TreeId) -> Result<(Tree, Boundary), OpenError> {
+        self.open_tree_behind(id, LogIndex(1)).await
+    }
+
+    /// Opens a tree whose log begins at the entry `first`: the rows must contain everything before it.
+    ///
+    /// # Errors
+    /// When they do not, and like [`Engine::open_tree`].
+    pub async fn open_tree_behind(&self, id: TreeId, first: LogIndex) -> Result<(Tree, Boundary), OpenError> {
         self.claim(id)?;
-        let opened = Tree::open(id, self.shared.clone()).await;
+        let opened = Tree::open(id, self.shared.clone(), first).await;
         let mut trees = self.shared.trees.borrow_mut();
         let tree = match opened {
             Ok(tree) => tree,

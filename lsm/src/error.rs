@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use pinion_wal::LogIndex;
 use pinion_wal::disk::DiskError;
 use thiserror::Error;
 
@@ -101,6 +102,19 @@ pub enum OpenError {
     /// The tree is damaged.
     #[error(transparent)]
     Corruption(#[from] Corruption),
+    /// The log begins behind the rows: the end of the manifest is lost, or the log is not that of the tree. Nothing was
+    /// removed.
+    #[error(
+        "the manifest of tree {tree} ends at entry {rows}, but the log begins at {first}: the end of the manifest is lost, or the files do not belong together; restore the whole data directory"
+    )]
+    Behind {
+        /// The tree.
+        tree: TreeId,
+        /// The last entry that the rows contain.
+        rows: LogIndex,
+        /// The first entry of the log.
+        first: LogIndex,
+    },
     /// A newer version wrote something that this version must not ignore.
     #[error(
         "{file} holds {what} {number}, which this version does not know; open it with the version that wrote it"

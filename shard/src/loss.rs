@@ -124,11 +124,17 @@ pub async fn accept_loss(
         return Err(LossError::NothingLost { group });
     }
     let home = home(disk, layout, group, options).await?;
-    let (tree, rows) =
-        engine.open_tree(TreeId(group.0)).await.map_err(|error| LossError::Rows { group, error })?;
-    drop(tree);
     let Home { log, mut wal, mut recovered } = home;
     let found = recovered.groups.remove(&group);
+    let first = found.as_ref().map_or(LogIndex(1), |found| found.first);
+    let (tree, rows) = match engine.open_tree_behind(TreeId(group.0), first).await {
+        Ok(opened) => opened,
+        Err(pinion_lsm::OpenError::Behind { rows, first, .. }) => {
+            return Err(LossError::Gap { group, rows, first });
+        }
+        Err(error) => return Err(LossError::Rows { group, error }),
+    };
+    drop(tree);
     let accepted = match &found {
         Some(found) => keep(&mut wal, group, &rows, found)?,
         None => {

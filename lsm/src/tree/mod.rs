@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use pinion_wal::LogIndex;
 use pinion_wal::disk::DiskError;
 
 pub use cursor::{Cursor, KeyRange, Row};
@@ -118,8 +119,12 @@ pub struct Probe {
 }
 
 impl Tree {
-    pub(crate) async fn open(id: TreeId, engine: Rc<EngineShared>) -> Result<Self, OpenError> {
-        let opened = open::open(&engine.disk, &engine.cache, id).await?;
+    pub(crate) async fn open(
+        id: TreeId,
+        engine: Rc<EngineShared>,
+        first: LogIndex,
+    ) -> Result<Self, OpenError> {
+        let opened = open::open(&engine.disk, &engine.cache, id, first).await?;
         let active = Rc::new(Memtable::new(engine.cache.slab()));
         let shared = TreeShared {
             id,

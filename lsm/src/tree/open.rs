@@ -3,6 +3,7 @@
 //! Nothing is decided by what files happen to exist: a file that the manifest does not name was never acknowledged, or
 //! is not needed any more. A name that is not ours is left alone.
 
+use pinion_wal::LogIndex;
 use pinion_wal::disk::{Access, Cause, Disk, DiskError};
 
 use crate::cache::Cache;
@@ -22,8 +23,13 @@ pub(super) struct Opened {
     pub version: Version,
 }
 
-/// Opens or creates a tree.
-pub(super) async fn open(disk: &Disk, cache: &Cache, tree: TreeId) -> Result<Opened, OpenError> {
+/// Opens or creates a tree whose log begins at `first`.
+pub(super) async fn open(
+    disk: &Disk,
+    cache: &Cache,
+    tree: TreeId,
+    first: LogIndex,
+) -> Result<Opened, OpenError> {
     let dir = tree_dir(tree);
     let names = match disk.list(&dir).await {
         Ok(names) => names,
@@ -43,6 +49,11 @@ pub(super) async fn open(disk: &Disk, cache: &Cache, tree: TreeId) -> Result<Ope
     let Loaded { mut manifest, mut state } = Manifest::load(disk, tree).await?;
     state.next_number = state.next_number.max(number_free);
     let version = open_tables(disk, cache, tree, &state).await?;
+    // A lost end of the manifest looks like one that was never finished. The log was cut behind an edit that was durable:
+    // what that edit names is no leftover.
+    if state.boundary.index.next() < first {
+        return Err(OpenError::Behind { tree, rows: state.boundary.index, first });
+    }
     let is_live = |name: &str| {
         let table = number_of_name(name).filter(|&number| table_name(number) == name);
         name == manifest_name(manifest.number())

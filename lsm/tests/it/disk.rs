@@ -173,6 +173,36 @@ fn retries_on_a_full_disk_keep_no_file_open() {
     assert_eq!(world.driver.open_files(), 2, "the manifest and a table");
 }
 
+/// D4: an end of the manifest that was there is missed before anything is deleted: the log begins behind the rows.
+#[test]
+fn a_lost_edit_is_missed_before_its_table_is_removed() {
+    let mut world = sim(Faults::default());
+    let (tree, _) = world.open().unwrap();
+    for index in 1..3 {
+        fill(&tree, index, index);
+        world.run();
+    }
+    let mut image = world.driver.crashed(Pattern::Nothing, 1);
+    let paths = image.paths();
+    let (manifest, bytes) = paths.iter().find(|(path, _)| path.contains("MANIFEST-")).expect("a manifest");
+    image.damage(manifest, bytes - 4096, |sector| sector.fill(0), 512);
+    for (first, behind) in [(4, true), (3, true), (2, false)] {
+        let mut world = World::new(SimDisk::from_image(image.clone(), 1, Faults::default()));
+        let engine = world.engine.clone();
+        let opened = world.wait(async move { engine.open_tree_behind(TREE, LogIndex(first)).await });
+        let tables =
+            |image: &Image| image.paths().iter().filter(|(path, _)| path.ends_with(".table")).count();
+        if behind {
+            let missed = OpenError::Behind { tree: TREE, rows: LogIndex(1), first: LogIndex(first) };
+            assert_eq!(opened.map(drop), Err(missed));
+            assert_eq!(world.driver.image().paths(), paths, "nothing is deleted, nothing is new");
+        } else {
+            assert_eq!(opened.unwrap().1.index, LogIndex(1), "the log has the rest");
+            assert_eq!(tables(world.driver.image()), 1, "its table never counted");
+        }
+    }
+}
+
 /// A step of a cursor that failed is taken again: no row is passed over.
 #[test]
 fn a_cursor_goes_on_where_a_read_failed() {

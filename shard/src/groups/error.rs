@@ -96,7 +96,9 @@ impl OpenError {
     pub(super) const fn concerns_one_group(&self) -> bool {
         match self {
             // What another version wrote is not damage: nothing of this directory is for this build.
-            Self::Rows { error, .. } => matches!(error, pinion_lsm::OpenError::Corruption(_)),
+            Self::Rows { error, .. } => {
+                matches!(error, pinion_lsm::OpenError::Corruption(_) | pinion_lsm::OpenError::Behind { .. })
+            }
             Self::Gap { .. } | Self::Vote { .. } => true,
             _ => false,
         }

@@ -157,7 +157,7 @@ impl Opening<'_> {
     ) -> Result<Member, OpenError> {
         let (tree, boundary) = self
             .engine
-            .open_tree(TreeId(id.0))
+            .open_tree_behind(TreeId(id.0), found.first)
             .await
             .map_err(|error| OpenError::Rows { group: id, error })?;
         let lanes = Lanes::new(options.lanes).expect("a number of lanes that exists");
