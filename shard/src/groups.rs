@@ -475,7 +475,10 @@ impl Groups {
             member.group.propose(&moment, out);
         } else {
             member.group.refuse_overdue(&moment, ReplyError::Overloaded, out);
-            self.request_seal(at);
+            // Level 0 may be what is full: another small table would not help it.
+            if self.engine.memtable_bytes() >= self.engine.memtable_bytes_max() {
+                self.request_seal(at);
+            }
         }
         self.apply(at, out);
         let moment = self::moment(&self.options, &self.word, self.now.mono, refuse);

@@ -1,8 +1,12 @@
 //! What is not flushed stays within its budget: while groups serve, and while the log is replayed.
 
 use pinion_shard::crash::{Load, SimNode, SimOptions, StartError};
-use pinion_shard::{BatchBuf, BatchBuilder, Command, CoreId, Key, Kind, Origin, OwnedReply, Reply, ReplyTo};
-use pinion_wal::disk::sim::{Faults, Image, Pattern, SimDisk};
+use pinion_shard::{
+    BatchBuf, BatchBuilder, Command, CoreId, Expire, GroupId, Key, Kind, NodeId, Origin, OwnedReply, Reply,
+    ReplyError, ReplyTo, SetWhen,
+};
+use pinion_wal::disk::OpKind;
+use pinion_wal::disk::sim::{Fault, Faults, Image, Pattern, Rule, SimDisk};
 
 const GROUPS: u32 = 4;
 const BUDGET_BYTES: usize = 4 << 20;
@@ -44,6 +48,56 @@ fn the_largest_memtable_makes_room_for_all() {
     }
     assert!(load.acknowledged_count() > 19_000, "{} of 20000", load.acknowledged_count());
     load.verify(&mut node).unwrap_or_else(|lost| panic!("{lost}"));
+}
+
+/// O1: while level 0 is full, and not the memory, what little is in memory stays there: as a table it would be one more
+/// to compact, and so would every later control.
+#[test]
+fn a_full_level_0_gets_no_small_tables() {
+    let mut faults = Faults::default();
+    // The flushes that fill level 0 succeed; no compaction and no later flush does.
+    faults.rules.push(Rule {
+        kind: Some(OpKind::Open),
+        path_part: "tree-00000016/0".to_owned(),
+        nth: 3,
+        for_ever: true,
+        fault: Fault::Error(5),
+    });
+    let mut options = SimOptions::small(1, 1);
+    options.rows.level0_tables_compact = 2;
+    options.rows.level0_tables_max = 2;
+    options.rows.memtable_bytes_seal = 64 << 10;
+    let mut node =
+        SimNode::start(SimDisk::new(1, faults), options).unwrap_or_else(|refused| panic!("{}", refused.1));
+    assert!(node.run_ready());
+    let group = GroupId(16);
+    let answered = |node: &mut SimNode, slot, value: &str| {
+        let mut builder = BatchBuilder::default();
+        let (key, value) = (Key::new(b"k"), value.as_bytes());
+        let (when, expire) = (SetWhen::Always, Expire::Keep);
+        builder.push(&Command::Set { key, value, when, expire, get: false });
+        node.submit(group, builder.finish(Kind::Commands, Origin { node: NodeId(1), core: CoreId(0), slot }));
+        let to = ReplyTo { core: CoreId(0), slot, index: 0 };
+        (0..20_000).find_map(|_| {
+            node.step();
+            node.take_reply(to)
+        })
+    };
+    let ok = Some(OwnedReply::Plain(Reply::Ok));
+    let tables = |node: &SimNode| node.cores()[0].machine(group).expect("it is there").tree().metrics();
+    let large = "x".repeat(100_000);
+    assert_eq!(answered(&mut node, 1, &large), ok);
+    node.pass(1_000_000);
+    assert_eq!(tables(&node).level_tables[0], 1);
+    // The second is admitted while the table of the first is on its way.
+    assert_eq!(answered(&mut node, 2, &large), ok);
+    assert_eq!(answered(&mut node, 3, "y"), ok);
+    node.pass(10_000_000);
+    let found = tables(&node);
+    assert_eq!((found.level_tables[0], found.sealed), (2, 0), "{found:?}");
+    assert!(found.memtable_bytes > 0, "nothing to seal");
+    let overloaded = Some(OwnedReply::Plain(Reply::Error(ReplyError::Overloaded)));
+    assert_eq!(answered(&mut node, 4, "z"), overloaded);
 }
 
 /// O1: a start fills no more than the budget of the memtables, whatever the log holds.
