@@ -1,6 +1,6 @@
 //! The machine line of a table, and whether the machine is idle.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::Outcome;
 
@@ -31,6 +31,28 @@ pub fn idle_percent() -> Outcome<f64> {
     let all: u64 = after.iter().sum::<u64>() - before.iter().sum::<u64>();
     let idle = (after[3] + after[4]) - (before[3] + before[4]);
     Ok(100.0 * idle as f64 / all.max(1) as f64)
+}
+
+/// What the machine takes from a thread that only looks at the clock, for two seconds: no tail of a latency can be better.
+pub fn stalls() -> String {
+    const STALL: Duration = Duration::from_millis(1);
+    let (begun, mut count, mut longest, mut lost) = (Instant::now(), 0, Duration::ZERO, Duration::ZERO);
+    let mut last = begun;
+    while last - begun < Duration::from_secs(2) {
+        let now = Instant::now();
+        let gap = now - last;
+        last = now;
+        if gap >= STALL {
+            count += 1;
+            lost += gap;
+            longest = longest.max(gap);
+        }
+    }
+    let percent = 100.0 * lost.as_secs_f64() / (last - begun).as_secs_f64();
+    let longest = longest.as_secs_f64() * 1e3;
+    format!(
+        "a spinning thread lost {percent:.2} % of 2 s in {count} stalls of 1 ms and more, the longest {longest:.1} ms"
+    )
 }
 
 fn cpu_times() -> Outcome<Vec<u64>> {

@@ -73,6 +73,7 @@ pub fn run(options: &Options) -> Outcome<()> {
             "the machine is not idle: figures would mean nothing (--busy measures all the same)".into()
         );
     }
+    println!("{}", machine::stalls());
     std::fs::create_dir_all(&options.dir)?;
     println!("{} pairs of {} s per row, A B A B …; ratio = ours / theirs\n", options.pairs, options.seconds);
     println!("| row | unit | ours | theirs | ratio (spread) | must | goal | verdict |");
@@ -84,6 +85,7 @@ pub fn run(options: &Options) -> Outcome<()> {
         None => unmeasured += 1,
     });
     println!("\nidle after the end: {:.0} %", machine::idle_percent()?);
+    println!("{}", machine::stalls());
     if missed + unmeasured > 0 {
         return Err(format!("{missed} rows miss what they must hold, {unmeasured} were not measured").into());
     }
