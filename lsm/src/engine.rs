@@ -201,6 +201,12 @@ impl Engine {
         self.shared.cache.slab().change_kept_bytes(before, bytes);
     }
 
+    /// Has the kernel give memory for rows now, up to `bytes` and to what may be kept: on their first use huge pages are
+    /// found and zeroed in the midst of a request, for milliseconds each on a machine whose host has to find them too.
+    pub fn warm(&self, bytes: usize) {
+        self.shared.cache.slab().warm(bytes);
+    }
+
     /// Takes a tree that is neither open nor being opened.
     fn claim(&self, id: TreeId) -> Result<(), OpenError> {
         if let Some(poison) = self.poisoned() {

@@ -48,6 +48,12 @@ impl Regions {
     }
 }
 
+/// Has the kernel give a region its memory now. An old kernel that does not know the advice gives it at the first use.
+pub(crate) fn populate(region: NonNull<u8>) {
+    // SAFETY: populating changes no byte of the region.
+    unsafe { libc::madvise(region.as_ptr().cast(), REGION_BYTES, libc::MADV_POPULATE_WRITE) };
+}
+
 /// An anonymous private mapping, aligned to a region, on huge pages.
 pub(crate) struct Mapping {
     at: NonNull<u8>,

@@ -17,7 +17,7 @@ use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::rc::Rc;
 
-use crate::regions::{Mapping, Regions};
+use crate::regions::{Mapping, Regions, populate};
 
 pub use crate::regions::REGION_BYTES;
 
@@ -113,6 +113,18 @@ impl Slab {
     pub(crate) fn change_kept_bytes(&self, from: usize, to: usize) {
         let kept = self.inner.borrow().kept_bytes;
         self.set_kept_bytes(kept.saturating_sub(from) + to);
+    }
+
+    /// Maps memory until `bytes` are mapped, as far as they may be kept, and has the kernel find and zero it now: its first
+    /// use costs no more than the later ones.
+    pub(crate) fn warm(&self, bytes: usize) {
+        let mut inner = self.inner.borrow_mut();
+        while inner.mapped_bytes + REGION_BYTES <= bytes.min(inner.kept_bytes) {
+            let region = inner.map(REGION_BYTES);
+            let memory = inner.regions[region as usize].as_ref().expect("mapped just now");
+            populate(memory.at());
+            inner.free[TOP].insert((region, 0));
+        }
     }
 
     /// Bytes in pieces that are handed out.
@@ -306,6 +318,29 @@ mod tests {
                 .sum();
             assert_eq!(free + inner.used_bytes, inner.mapped_bytes);
         }
+    }
+
+    /// O1: what is warmed stays within what may be kept, is there before anybody uses it, and is used first.
+    #[test]
+    fn warm_memory_is_resident_and_used_first() {
+        let slab = Slab::new();
+        slab.set_kept_bytes(3 * REGION_BYTES);
+        slab.warm(2 * REGION_BYTES);
+        assert_eq!((slab.mapped_bytes(), slab.used_bytes()), (2 * REGION_BYTES, 0));
+        slab.check();
+        let pieces = [slab.piece(REGION_BYTES), slab.piece(REGION_BYTES)];
+        for piece in &pieces {
+            let mut resident = vec![0_u8; piece.len() / 4096];
+            // SAFETY: the piece is mapped, and there is a byte for each of its pages.
+            let asked = unsafe {
+                libc::mincore(piece.as_ptr().cast_mut().cast(), piece.len(), resident.as_mut_ptr())
+            };
+            assert_eq!(asked, 0);
+            assert!(resident.iter().all(|page| page & 1 == 1), "a page is not there yet");
+        }
+        assert_eq!(slab.mapped_bytes(), 2 * REGION_BYTES);
+        slab.warm(9 * REGION_BYTES);
+        assert_eq!(slab.mapped_bytes(), 3 * REGION_BYTES, "no more than what may be kept");
     }
 
     #[test]

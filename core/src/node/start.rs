@@ -27,6 +27,10 @@ use crate::{Inbox, Outbox};
 /// Of the memtable budget of a core, one memtable is sealed at this part, so that several can be on their way to disk.
 const MEMTABLE_SEAL_PART: usize = 4;
 
+/// Of the memory of a core for rows, the kernel gives so much at the start at most: half a second on a machine whose host
+/// has to find it first, a few hundredths on bare metal.
+const WARM_BYTES_MAX: usize = 256 << 20;
+
 /// Serves until a signal, or until a core must not go on. `say` is told, in lines for people, what happens.
 ///
 /// # Errors
@@ -173,6 +177,7 @@ impl Node {
         let floors = Leases::of(&self.settings.budgets);
         let cache = Cache::new(floors.cache.bytes());
         let engine = Engine::new(disk.clone(), spawner.clone(), cache, rows(floors.memtables.bytes()));
+        engine.warm(floors.memtables.bytes().min(WARM_BYTES_MAX));
         let setup = pinion_shard::Setup {
             core,
             layout: self.layout.clone(),
