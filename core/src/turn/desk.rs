@@ -197,7 +197,7 @@ impl Desk {
         let admitted =
             bytes == 0 || self.unsent_bytes == 0 || self.send_buffers.reach(self.unsent_bytes + bytes);
         // Without the replies of others there would be room.
-        self.pressed |= !admitted && self.unsent_bytes >= bytes;
+        self.pressed |= !admitted;
         admitted
     }
 
@@ -245,8 +245,10 @@ impl Desk {
             Reply::Bulk(bytes) if matches!(open.waiter, Waiter::Conn { .. }) => open.bytes += bytes.len(),
             _ => {}
         }
-        if !self.send_buffers.reach(self.unsent_bytes + self.gathered_bytes + open.bytes) {
-            self.pressed |= self.unsent_bytes >= open.bytes;
+        let gathered_bytes = self.gathered_bytes + open.bytes;
+        if !self.send_buffers.reach(self.unsent_bytes + gathered_bytes) {
+            // An array that is too large by itself is nobody's fault.
+            self.pressed |= self.unsent_bytes > 0 && gathered_bytes <= self.send_buffers.bytes();
             open.refused = open.refused.or(Some(ReplyError::Overloaded));
         }
         if open.refused.is_none() {
