@@ -13,7 +13,7 @@ use pinion_shard::{CoreId, Replies, Reply, ReplyError, ReplyTo};
 use super::flight::{Flights, Waiter};
 use super::gathering::{Gatherings, Step};
 use crate::command::{CommandId, encode};
-use crate::conn::{Conns, Passed, Place};
+use crate::conn::{Conns, Passed, Place, UNSENT_BYTES_CROWDED};
 use crate::ledger::{Budgets, Lease, Transit};
 use crate::message;
 use crate::metrics::Counters;
@@ -30,7 +30,7 @@ const AWAITED_MIN: usize = 1 << 10;
 
 /// Replies up to this length are never refused: an error would be no shorter.
 const SHORT_REPLY_BYTES: usize = 256;
-/// Reports up to this length are not refused: they tell why others are.
+/// Reports up to this length are not refused to who takes what is sent: they tell why others are.
 const SHORT_REPORT_BYTES: usize = 16 << 10;
 
 fn refuse(encoder: &mut Encoder<'_>) {
@@ -177,7 +177,7 @@ impl Desk {
     /// Whether so much is owed to clients, or awaited by them, that each may ask for a little only.
     #[must_use]
     pub fn is_crowded(&self) -> bool {
-        self.full || self.flights.is_crowded()
+        self.full || self.flights.is_crowded_with(self.gatherings.count())
     }
 
     /// Notes that a client took bytes, or that they were dropped.
@@ -430,7 +430,11 @@ impl Desk {
     /// Fills the place of a report that was put together elsewhere.
     pub fn finish_report(&mut self, gathering: u32, flight: u32, encoded: &[u8]) {
         let whole = self.gatherings.remove(gathering);
-        let admitted = encoded.len() <= SHORT_REPORT_BYTES || self.admits(encoded.len());
+        let taken = self
+            .conns
+            .get(whole.conn)
+            .is_some_and(|connection| connection.reply_bytes() <= UNSENT_BYTES_CROWDED);
+        let admitted = (taken && encoded.len() <= SHORT_REPORT_BYTES) || self.admits(encoded.len());
         self.counters.replies_refused += u64::from(!admitted);
         self.fill_counted(whole.conn, whole.place, flight, !admitted, |encoder| {
             if admitted { encoder.raw(encoded) } else { refuse(encoder) }

@@ -67,10 +67,10 @@ impl Flights {
         Self { slots: Vec::new(), free: Vec::new(), held: 0, held_max }
     }
 
-    /// Whether so many replies are awaited that connections shall not add many.
+    /// Whether so many replies are awaited, with those that are put together elsewhere, that connections shall not add many.
     #[must_use]
-    pub const fn is_crowded(&self) -> bool {
-        self.held >= self.held_max
+    pub const fn is_crowded_with(&self, elsewhere: usize) -> bool {
+        self.held + elsewhere >= self.held_max
     }
 
     /// Starts a flight; it ends after as many [`Flights::release`] as it got waiters and holds.

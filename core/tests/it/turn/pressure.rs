@@ -117,6 +117,35 @@ fn who_takes_nothing_is_closed_for_a_reply_that_is_larger() {
     }
 }
 
+/// O1: reports are answered also while replies are refused, but not without end: what a client does not take of them counts.
+#[test]
+fn reports_that_nobody_takes_stay_within_the_budget() {
+    let budget = 1 << 20;
+    for cores in [1, 2] {
+        let world = World { network_micros_max: 0, receive_bytes_max: 1 << 20, ..World::default() };
+        let mut host = memory_node(seed(21), cores, 2, world, |settings| {
+            settings.budgets.send_buffers = Budget::fixed(budget)
+        });
+        let clients: Vec<_> = (0..20).map(|_| host.connect(0)).collect();
+        for &client in &clients {
+            host.set_reading(client, false);
+            host.send(client, &words("INFO").repeat(1_000));
+        }
+        let mut most = 0;
+        host.run_until(200, |host| {
+            let machine = host.machines().next().expect("there is a core");
+            most = most.max(machine.conns().iter().map(|conn| conn.reply_bytes()).sum::<usize>());
+            false
+        });
+        // Beside the budget: a report for each, and a short error for the others.
+        let most_max = budget + 20 * ((20 << 10) + 1_000 * 80);
+        assert!(most as u64 <= most_max, "{most} bytes are held on one of {cores} cores");
+        let other = host.connect(0);
+        call(&mut host, other, "INFO", |reply| reply.starts_with(b"$") && reply.ends_with(b"\r\n"));
+        host.machines().for_each(Core::check);
+    }
+}
+
 /// O1: what a client may leave with the server beside its data, or have repeated to it, is short.
 #[test]
 fn names_and_quoted_options_are_short() {
