@@ -79,7 +79,7 @@ pub struct Connection {
     pub out: Vec<u8>,
     /// Given to the host and not taken by the kernel.
     pub unsent_bytes: usize,
-    /// When its client last took something, or began to be owed something.
+    /// When its client last took something, began to be owed something, or was suspected to take nothing.
     pub taken_at: Mono,
     /// How far it has come.
     pub phase: Phase,

@@ -92,6 +92,8 @@ pub enum Event {
     Broken {
         /// The connection.
         conn: ConnId,
+        /// Whether it was broken for [`Outbox::break_idle`](crate::Outbox::break_idle).
+        idle: bool,
     },
     /// The connection is gone. Its answer to [`Outbox::close`](crate::Outbox::close).
     Closed {

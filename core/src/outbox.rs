@@ -27,6 +27,9 @@ pub enum Action {
     Send(ConnId, Vec<u8>),
     /// Send what is queued, then close; answered by [`Event::Closed`](crate::Event::Closed).
     Close(ConnId),
+    /// Break the connection if its client has taken nothing since the last time; then answered by
+    /// [`Event::Broken`](crate::Event::Broken).
+    BreakIdle(ConnId),
     /// Stop receiving. What the kernel handed over before may still arrive.
     PauseReceive(ConnId),
     /// Receive again.
@@ -88,6 +91,13 @@ impl Outbox {
     /// A peer that does not read cannot hold the connection: the host drops what is left after its linger time.
     pub fn close(&mut self, conn: ConnId) {
         self.actions.push(Action::Close(conn));
+    }
+
+    /// Breaks `conn`, to which something is being sent, if its client has taken nothing since the last call for it, or ever.
+    /// The kernel tells of a send only when much of it has left: a slow client may have taken bytes for long without a
+    /// [`Event::Sent`](crate::Event::Sent).
+    pub fn break_idle(&mut self, conn: ConnId) {
+        self.actions.push(Action::BreakIdle(conn));
     }
 
     /// Stops receiving on `conn`: the peer is pushed back by its full window.

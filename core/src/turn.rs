@@ -348,7 +348,7 @@ impl<O: Owner> Machine for Core<O> {
         let grouped = self.ticks.now();
         self.finish_reports();
         self.desk.send_replies(outbox);
-        self.cut_off();
+        self.cut_off(outbox);
         let more = self.settle(outbox);
         let end = self.ticks.now();
         self.desk.record(&mut self.stages, end);

@@ -69,7 +69,7 @@ impl Machine for Echo {
                     self.sent(conn, bytes, outbox);
                     ended.push(conn);
                 }
-                Event::ReceiveEnded { conn, .. } | Event::Broken { conn } => {
+                Event::ReceiveEnded { conn, .. } | Event::Broken { conn, .. } => {
                     if let Some(state) = self.conns.get_mut(&conn) {
                         state.ended = true;
                         ended.push(conn);

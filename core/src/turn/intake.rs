@@ -58,7 +58,11 @@ impl<O: Owner> Core<O> {
                         self.desk.list(conn);
                     }
                 }
-                Event::ReceiveEnded { conn, .. } | Event::Broken { conn } => self.break_off(conn),
+                Event::ReceiveEnded { conn, .. } => self.break_off(conn),
+                Event::Broken { conn, idle } => {
+                    self.desk.counters.clients_cut += u64::from(idle);
+                    self.break_off(conn);
+                }
                 Event::Closed { conn } => self.forget(conn),
                 Event::Stop => self.begin_stop(),
             }

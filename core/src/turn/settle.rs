@@ -5,28 +5,31 @@ use super::owner::Owner;
 use crate::conn::{Connection, Phase};
 use crate::{ConnId, Outbox};
 
-/// While replies are refused for want of memory, a client that has taken nothing for so long is closed, in milliseconds.
+/// While replies are refused for want of memory, a client that seems to have taken nothing for so long is looked at, in
+/// milliseconds. If it has taken nothing since it was looked at before, it is closed.
 const UNTAKEN_MILLIS_MAX: u64 = 10_000;
-/// One such client at a time: its memory is free when the host has closed it.
-const CUT_MILLIS: u64 = 1_000;
+/// One such client at a time: the memory of one that was closed is free by then.
+const LOOK_MILLIS: u64 = 1_000;
 
 impl<O: Owner> Core<O> {
     /// Closes the client that holds the most memory with replies that it does not take, if others have less for it.
-    pub(super) fn cut_off(&mut self) {
+    pub(super) fn cut_off(&mut self, outbox: &mut Outbox) {
         let now = self.now.mono;
         if now < self.cut_after || !self.desk.take_pressure() {
             return;
         }
-        self.cut_after = now.plus_millis(CUT_MILLIS);
+        self.cut_after = now.plus_millis(LOOK_MILLIS);
         let idle = |conn: &&Connection| {
             conn.phase != Phase::Closing
                 && conn.unsent_bytes > 0
                 && now >= conn.taken_at.plus_millis(UNTAKEN_MILLIS_MAX)
         };
         let worst = self.desk.conns.iter().filter(idle).max_by_key(|conn| conn.unsent_bytes);
-        if let Some(conn) = worst.map(|conn| conn.id) {
-            self.desk.counters.clients_cut += 1;
-            self.break_off(conn);
+        if let Some(conn) = worst.map(|conn| conn.id)
+            && let Some(connection) = self.desk.conns.get_mut(conn)
+        {
+            connection.taken_at = now;
+            outbox.break_idle(conn);
         }
     }
 

@@ -337,7 +337,7 @@ impl<M: Machine> SimHost<M> {
                 inbox.push(Event::ReceiveEnded { conn: wire.conn, end: ReceiveEnd::Eof });
             }
         }
-        if !wire.reading && wire.cut_at().is_none_or(|at| self.now < at) {
+        if !wire.reading && !wire.broken && wire.cut_at().is_none_or(|at| self.now < at) {
             return;
         }
         if !wire.reading {
@@ -345,6 +345,7 @@ impl<M: Machine> SimHost<M> {
         }
         while let Some(bytes) = wire.unread.pop_front() {
             wire.received.extend_from_slice(&bytes);
+            wire.read_bytes += bytes.len() as u64;
             inbox.push(Event::Sent { conn: wire.conn, bytes: bytes.len() });
         }
         if wire.closing.is_some() && !wire.closed {
@@ -388,7 +389,7 @@ impl<M: Machine> SimHost<M> {
         match action {
             Action::Send(conn, bytes) => {
                 self.hash.write(&bytes);
-                if let Some(wire) = self.wire(core, conn) {
+                if let Some(wire) = self.wire(core, conn).filter(|wire| !wire.broken) {
                     wire.unread.push_back(bytes);
                 }
             }
@@ -396,6 +397,12 @@ impl<M: Machine> SimHost<M> {
                 let now = self.now;
                 if let Some(wire) = self.wire(core, conn) {
                     wire.closing = Some(now);
+                }
+            }
+            Action::BreakIdle(conn) => {
+                let idle = self.wire(core, conn).is_some_and(|wire| wire.break_if_idle());
+                if idle {
+                    self.cores[core].inbox.push(Event::Broken { conn, idle });
                 }
             }
             Action::PauseReceive(conn) => {

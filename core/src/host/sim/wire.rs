@@ -22,6 +22,12 @@ pub(super) struct Wire {
     pub received: Vec<u8>,
     pub reading: bool,
     pub paused: bool,
+    /// Bytes that the client had read when the server last asked.
+    pub read_before: u64,
+    /// Bytes that the client has read.
+    pub read_bytes: u64,
+    /// Nothing reaches the client any more.
+    pub broken: bool,
     /// The client will send no more.
     pub finishing: bool,
     /// The server was told so.
@@ -42,6 +48,9 @@ impl Wire {
             received: Vec::new(),
             reading: true,
             paused: false,
+            read_before: 0,
+            read_bytes: 0,
+            broken: false,
             finishing: false,
             ended: false,
             closing: None,
@@ -69,6 +78,18 @@ impl Wire {
             self.sending.push_front((due, rest));
         }
         Some(bytes)
+    }
+
+    /// Breaks the connection if its client has read nothing since the last call; answers whether it did.
+    pub fn break_if_idle(&mut self) -> bool {
+        let read_before = std::mem::replace(&mut self.read_before, self.read_bytes);
+        let idle = read_before == self.read_bytes && !self.unread.is_empty();
+        if self.broken || self.closing.is_some() || !idle {
+            return false;
+        }
+        self.broken = true;
+        self.unread.clear();
+        true
     }
 
     /// When a closing connection is cut although its client has not taken everything.

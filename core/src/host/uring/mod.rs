@@ -212,6 +212,7 @@ impl Uring {
     }
 
     fn gather(&mut self) {
+        self.net.tell_broken(&mut self.inbox);
         self.ring_completions();
         let Self { mesh, inbox, .. } = self;
         mesh.receive(|from, message| inbox.push_message(from, message));
@@ -293,6 +294,7 @@ impl Uring {
             match action {
                 Action::Send(conn, buffer) => self.net.send(conn, buffer, &mut self.ring, &mut self.outbox),
                 Action::Close(conn) => self.net.close(conn, self.now, &mut self.ring),
+                Action::BreakIdle(conn) => self.net.break_idle(conn),
                 Action::PauseReceive(conn) => self.net.pause(conn, &mut self.ring),
                 Action::ResumeReceive(conn) => self.net.resume(conn, &mut self.ring),
                 Action::Message(to, message) => self.mesh.send(to, message),

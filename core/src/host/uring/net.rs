@@ -2,7 +2,10 @@
 //!
 //! A connection has at most one send in the kernel; what is sent meanwhile waits in order. Its socket is closed when
 //! nothing of it is in the kernel any more, so that no completion ever meets a later connection in its slot.
-#![expect(unsafe_code, reason = "sends point to buffers that the kernel reads")]
+#![expect(
+    unsafe_code,
+    reason = "sends point to buffers that the kernel reads, and it is asked what clients took"
+)]
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -30,6 +33,8 @@ pub struct Net {
     starved: Vec<ConnId>,
     /// Closing connections with bytes left, by the time they were asked to close.
     lingering: VecDeque<(Mono, ConnId)>,
+    /// Connections that were broken because their clients take nothing, until it is told.
+    broken: Vec<ConnId>,
 }
 
 #[derive(Default)]
@@ -48,6 +53,8 @@ struct Conn {
     sending: Option<Sending>,
     queue: VecDeque<Vec<u8>>,
     broken: bool,
+    /// Bytes that its client had taken when that was last asked.
+    taken_bytes: u64,
     close: Close,
 }
 
@@ -96,6 +103,7 @@ impl Net {
             sending: None,
             queue: VecDeque::new(),
             broken: false,
+            taken_bytes: 0,
             close: Close::No,
         });
         inbox.push(Event::Accepted { conn, peer, local });
@@ -140,6 +148,28 @@ impl Net {
             self.lingering.push_back((now, conn));
         }
         self.go_on_closing(conn, ring);
+    }
+
+    /// Breaks a connection if its client has taken nothing since the last call.
+    pub fn break_idle(&mut self, conn: ConnId) {
+        let Some(state) = self.get(conn) else { return };
+        let Some(taken_bytes) = taken_bytes(&state.socket) else { return };
+        let before = std::mem::replace(&mut state.taken_bytes, taken_bytes);
+        if before != taken_bytes || state.sending.is_none() || state.broken || state.close != Close::No {
+            return;
+        }
+        state.broken = true;
+        state.queue.clear();
+        // The send in the kernel fails.
+        let _ = rustix::net::shutdown(&state.socket, rustix::net::Shutdown::Both);
+        self.broken.push(conn);
+    }
+
+    /// Tells which connections were broken for their clients. Call it before completions are looked at.
+    pub fn tell_broken(&mut self, inbox: &mut Inbox) {
+        for conn in self.broken.drain(..) {
+            inbox.push(Event::Broken { conn, idle: true });
+        }
     }
 
     /// Starts to close every connection.
@@ -238,10 +268,9 @@ impl Net {
                 Self::push_send(conn, state, ring);
             }
             Err(_) => {
-                state.broken = true;
                 state.queue.clear();
-                if state.close == Close::No {
-                    inbox.push(Event::Broken { conn });
+                if !std::mem::replace(&mut state.broken, true) && state.close == Close::No {
+                    inbox.push(Event::Broken { conn, idle: false });
                 }
             }
         }
@@ -336,4 +365,18 @@ fn addresses(socket: &OwnedFd) -> Option<(SocketAddr, SocketAddr)> {
     let peer = rustix::net::getpeername(socket).ok()??;
     let local = rustix::net::getsockname(socket).ok()?;
     Some((peer.try_into().ok()?, local.try_into().ok()?))
+}
+
+/// Bytes that the other end of a connection has acknowledged, since it was made.
+fn taken_bytes(socket: &OwnedFd) -> Option<u64> {
+    /// Where `tcpi_bytes_acked` stands in the kernel's `tcp_info`, in words of 8 bytes.
+    const BYTES_ACKED: usize = 15;
+    let mut info = [0_u64; BYTES_ACKED + 1];
+    let mut len = libc::socklen_t::try_from(size_of_val(&info)).expect("it is short");
+    // SAFETY: the kernel writes at most `len` bytes to `info`, which has as many, and then their number to `len`.
+    let result = unsafe {
+        let into = (&raw mut info).cast();
+        libc::getsockopt(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, into, &raw mut len)
+    };
+    (result == 0 && len as usize == size_of_val(&info)).then_some(info[BYTES_ACKED])
 }

@@ -5,6 +5,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::*;
@@ -341,4 +342,70 @@ fn a_closed_connection_whose_client_takes_nothing_is_cut() {
             assert!(!got.is_empty() && got.len() < 64 << 20, "{} bytes", got.len());
         },
     );
+}
+
+/// Answers whatever it receives with more than a socket holds, and asks again and again whether its client takes any of it.
+struct Suspicious {
+    conn: Option<crate::ConnId>,
+    asked: Mono,
+    broken: Arc<AtomicU64>,
+}
+
+impl Machine for Suspicious {
+    fn turn(&mut self, now: crate::host::Now, inbox: &mut Inbox, outbox: &mut Outbox) {
+        for index in 0..inbox.len() {
+            match inbox.event(index) {
+                Event::Received { conn, .. } => {
+                    outbox.send(conn, vec![7; 64 << 20]);
+                    (self.conn, self.asked) = (Some(conn), now.mono);
+                }
+                Event::Broken { conn, idle } => {
+                    assert!(idle, "nothing failed by itself");
+                    self.broken.fetch_add(1, Ordering::SeqCst);
+                    outbox.close(conn);
+                    self.conn = None;
+                }
+                Event::Closed { .. } => {
+                    assert!(
+                        now.mono < self.asked.plus_millis(LINGER_MS),
+                        "its memory was kept after its end"
+                    );
+                }
+                Event::Stop => outbox.finish(Exit::Stopped),
+                _ => {}
+            }
+        }
+        let Some(conn) = self.conn else { return };
+        if now.mono >= self.asked.plus_millis(1_000) {
+            self.asked = now.mono;
+            outbox.break_idle(conn);
+        }
+        outbox.wake_at(self.asked.plus_millis(1_000));
+    }
+}
+
+/// O5: a client that takes what it is sent slowly is never taken for one that takes nothing; one that does is broken off at once.
+#[test]
+fn a_slow_client_is_told_from_one_that_takes_nothing() {
+    let broken = Arc::new(AtomicU64::new(0));
+    let of_machine = broken.clone();
+    let machine = move || Suspicious { conn: None, asked: Mono::default(), broken: of_machine.clone() };
+    with_machine(UringOptions::default(), machine, |address, siblings| {
+        let mut stream = connect(address);
+        rustix::net::sockopt::set_socket_recv_buffer_size(&stream, 64 << 10).expect("its size can be set");
+        stream.write_all(b"x").expect("the host reads");
+        // Much slower than the kernel asks for more: its send buffer becomes writable when a third of it is free.
+        let pause = rustix::event::Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+        let mut piece = vec![0; 16 << 10];
+        for _ in 0..150 {
+            stream.read_exact(&mut piece).expect("the answer goes on");
+            assert!(piece.iter().all(|&byte| byte == 7));
+            rustix::event::poll(&mut [], Some(&pause)).expect("waiting works");
+        }
+        assert_eq!(broken.load(Ordering::SeqCst), 0, "a client that reads was broken off");
+        while siblings.clients() > 0 {
+            std::thread::yield_now();
+        }
+        assert_eq!(broken.load(Ordering::SeqCst), 1);
+    });
 }

@@ -117,6 +117,36 @@ fn who_takes_nothing_is_closed_for_a_reply_that_is_larger() {
     }
 }
 
+/// O5: only so many of those who take nothing are closed as the others need memory.
+#[test]
+fn who_holds_little_is_not_closed_beside_who_holds_much() {
+    let mut host = memory_node(seed(22), 1, 2, World::default(), |settings| {
+        settings.budgets.send_buffers = Budget::fixed(1 << 20)
+    });
+    let reader = host.connect(0);
+    for (key, bytes) in [("small", 10 << 10), ("middle", 100 << 10), ("large", 950 << 10)] {
+        expect(&mut host, reader, &request(&[b"SET", key.as_bytes(), &vec![b'v'; bytes]]), "+OK\r\n");
+    }
+    let idle: Vec<_> = (0..6).map(|_| host.connect(0)).collect();
+    for (&client, line) in idle.iter().zip(["GET large"].into_iter().chain(std::iter::repeat("GET small"))) {
+        host.set_reading(client, false);
+        host.send(client, &words(line));
+        host.run_until(100, |_| false);
+    }
+    let mut served = false;
+    for _ in 0..36 {
+        host.pause(0, 500);
+        host.send(reader, &words("GET middle"));
+        assert!(host.run_until(MILLIS, |host| host.received(reader).ends_with(b"\r\n")));
+        served = host.take_received(reader).starts_with(b"$");
+    }
+    assert!(served, "nobody was closed");
+    let machine = host.machines().next().expect("there is a core");
+    assert_eq!(machine.counters().clients_cut, 1);
+    assert_eq!(machine.conns().len(), 6);
+    host.machines().for_each(Core::check);
+}
+
 /// O1: reports are answered also while replies are refused, but not without end: what a client does not take of them counts.
 #[test]
 fn reports_that_nobody_takes_stay_within_the_budget() {
