@@ -6,6 +6,7 @@
 
 mod lease;
 mod pool;
+mod pressure;
 mod sync;
 mod transit;
 
@@ -16,6 +17,7 @@ use std::fmt;
 
 pub use lease::{Budget, Lease};
 pub use pool::Pool;
+pub use pressure::Pressure;
 pub use transit::Transit;
 
 /// Bytes of one receive buffer.
@@ -104,6 +106,7 @@ impl Ledger {
             partial_commands: shared(Use::PartialCommands),
             send_buffers: Budget::shared(self.bytes(Use::SendBuffers) - transit_bytes, self.cores),
             transit: Transit::new(transit_bytes),
+            pressure: Pressure::default(),
         }
     }
 
@@ -137,6 +140,8 @@ pub struct Budgets {
     pub send_buffers: Budget,
     /// Replies on their way from core to core.
     pub transit: Transit,
+    /// Whether replies are refused for want of send buffers.
+    pub pressure: Pressure,
 }
 
 impl Budgets {
@@ -151,6 +156,7 @@ impl Budgets {
             partial_commands: budget.clone(),
             send_buffers: budget,
             transit: Transit::new(bytes),
+            pressure: Pressure::default(),
         }
     }
 }

@@ -291,6 +291,9 @@ impl<O: Owner> Core<O> {
         if let Some(at) = self.owner.next_deadline() {
             outbox.wake_at(at);
         }
+        if self.desk.takes_from_siblings() {
+            outbox.wake_at(self.now.mono.plus_millis(settle::LOOK_MILLIS));
+        }
         if let Some(began) = self.stopping {
             outbox.wake_at(began.plus_millis(STOP_MILLIS_MAX));
         }

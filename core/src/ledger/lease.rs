@@ -25,6 +25,8 @@ pub struct Budget {
     pool: Arc<Pool>,
     floor_bytes: u64,
     chunk_bytes: u64,
+    /// Chunks of all.
+    pool_chunks: u64,
     /// Chunks of each core when all want as many as they can get.
     fair_chunks: u64,
 }
@@ -39,13 +41,19 @@ impl Budget {
         let chunk_bytes = bytes * POOL_PARTS / PARTS / (cores * CHUNKS_PER_CORE);
         let chunks = cores * CHUNKS_PER_CORE;
         let floor_bytes = (bytes - chunks * chunk_bytes) / cores;
-        Self { pool: Pool::new(chunks), floor_bytes, chunk_bytes, fair_chunks: CHUNKS_PER_CORE }
+        Self {
+            pool: Pool::new(chunks),
+            floor_bytes,
+            chunk_bytes,
+            pool_chunks: chunks,
+            fair_chunks: CHUNKS_PER_CORE,
+        }
     }
 
     /// A line of one core: nothing of it is leased.
     #[must_use]
     pub fn fixed(bytes: u64) -> Self {
-        Self { pool: Pool::new(0), floor_bytes: bytes, chunk_bytes: 1, fair_chunks: 0 }
+        Self { pool: Pool::new(0), floor_bytes: bytes, chunk_bytes: 1, pool_chunks: 0, fair_chunks: 0 }
     }
 
     /// What a core leases of this line, at first its floor.
@@ -69,6 +77,18 @@ impl Lease {
     #[must_use]
     pub const fn bytes(&self) -> usize {
         (self.budget.floor_bytes + self.chunks * self.budget.chunk_bytes) as usize
+    }
+
+    /// Bytes that might be used if no sibling used more than its floor.
+    #[must_use]
+    pub const fn bytes_max(&self) -> usize {
+        (self.budget.floor_bytes + self.budget.pool_chunks * self.budget.chunk_bytes) as usize
+    }
+
+    /// Whether some of it is of the pool.
+    #[must_use]
+    pub const fn is_above_floor(&self) -> bool {
+        self.chunks > 0
     }
 
     /// Whether `bytes` may be used; leases what is missing, as far as it is free.

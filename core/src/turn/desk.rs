@@ -201,7 +201,13 @@ impl Desk {
         admitted
     }
 
-    /// Whether, since the last call, replies that clients do not take kept others from theirs.
+    /// Whether replies of this core take from what siblings could use.
+    #[must_use]
+    pub const fn takes_from_siblings(&self) -> bool {
+        self.send_buffers.is_above_floor()
+    }
+
+    /// Whether, since the last call, replies that clients do not take, here or on a sibling, kept others from theirs.
     pub fn take_pressure(&mut self) -> bool {
         self.full || std::mem::take(&mut self.pressed)
     }
@@ -248,7 +254,7 @@ impl Desk {
         let gathered_bytes = self.gathered_bytes + open.bytes;
         if !self.send_buffers.reach(self.unsent_bytes + gathered_bytes) {
             // An array that is too large by itself is nobody's fault.
-            self.pressed |= self.unsent_bytes > 0 && gathered_bytes <= self.send_buffers.bytes();
+            self.pressed |= gathered_bytes <= self.send_buffers.bytes_max();
             open.refused = open.refused.or(Some(ReplyError::Overloaded));
         }
         if open.refused.is_none() {

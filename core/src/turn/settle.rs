@@ -9,13 +9,19 @@ use crate::{ConnId, Outbox};
 /// milliseconds. If it has taken nothing since it was looked at before, it is closed.
 const UNTAKEN_MILLIS_MAX: u64 = 10_000;
 /// One such client at a time: the memory of one that was closed is free by then.
-const LOOK_MILLIS: u64 = 1_000;
+pub(super) const LOOK_MILLIS: u64 = 1_000;
 
 impl<O: Owner> Core<O> {
     /// Closes the client that holds the most memory with replies that it does not take, if others have less for it.
     pub(super) fn cut_off(&mut self, outbox: &mut Outbox) {
         let now = self.now.mono;
-        if now < self.cut_after || !self.desk.take_pressure() {
+        if now < self.cut_after {
+            return;
+        }
+        let pressure = &self.settings.budgets.pressure;
+        if self.desk.take_pressure() {
+            pressure.tell(now);
+        } else if !(self.desk.takes_from_siblings() && pressure.is_told(now)) {
             return;
         }
         self.cut_after = now.plus_millis(LOOK_MILLIS);

@@ -147,6 +147,34 @@ fn who_holds_little_is_not_closed_beside_who_holds_much() {
     host.machines().for_each(Core::check);
 }
 
+/// O5: who takes nothing is closed when replies of another core are refused for it, also on a core with nothing else to do.
+#[test]
+fn who_takes_nothing_is_closed_for_another_core() {
+    let mut host = memory_node(seed(23), 2, 4, World::default(), |settings| {
+        settings.budgets.send_buffers = Budget::shared(4 << 20, 2);
+    });
+    let reader = host.connect(0);
+    for (key, bytes) in [("small", 100 << 10), ("large", 1_500 << 10)] {
+        expect(&mut host, reader, &request(&[b"SET", key.as_bytes(), &vec![b'v'; bytes]]), "+OK\r\n");
+    }
+    let idle: Vec<_> = (0..29).map(|_| host.connect(1)).collect();
+    for &client in &idle {
+        host.set_reading(client, false);
+        host.send(client, &words("GET small"));
+    }
+    host.run_until(100, |_| false);
+    let mut refused = 0;
+    for _ in 0..30 {
+        host.pause(0, 1_000);
+        host.send(reader, &words("MGET large"));
+        assert!(host.run_until(MILLIS, |host| host.received(reader).ends_with(b"\r\n")));
+        refused += usize::from(host.take_received(reader).starts_with(b"-TRYAGAIN"));
+    }
+    assert!((1..30).contains(&refused), "{refused} were refused");
+    assert!(host.machines().map(|core| core.conns().len()).sum::<usize>() > 20, "too many were closed");
+    host.machines().for_each(Core::check);
+}
+
 /// O1: reports are answered also while replies are refused, but not without end: what a client does not take of them counts.
 #[test]
 fn reports_that_nobody_takes_stay_within_the_budget() {
