@@ -2,10 +2,7 @@
 //!
 //! A connection has at most one send in the kernel; what is sent meanwhile waits in order. Its socket is closed when
 //! nothing of it is in the kernel any more, so that no completion ever meets a later connection in its slot.
-#![expect(
-    unsafe_code,
-    reason = "sends point to buffers that the kernel reads, and it is asked what clients took"
-)]
+#![expect(unsafe_code, reason = "the kernel reads what is sent, and writes what is asked")]
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
