@@ -392,6 +392,42 @@ fn segments_of_another_size_are_read_and_then_removed() {
     }
 }
 
+/// A log that is truncated and grows again takes the files it had; those beyond its size are removed.
+#[test]
+fn files_are_kept_for_a_log_of_its_largest_size() {
+    let options = Options::tiny();
+    let (disk, mut sim) = (Disk::new(), SimDisk::new(1, Faults::default()));
+    let grown = async |wal: &mut Wal, last: &mut u64, bytes: u64| {
+        while wal.retained_bytes() < bytes {
+            *last += 1;
+            wal.append_entries(GroupId(1), LogIndex(*last - 1), &[entry(*last, &[1; 3_000])]);
+            wal.settle().await.unwrap();
+        }
+        wal.append_first(GroupId(1), LogIndex(*last + 1), Term(1));
+        wal.settle_and_mark().await.unwrap();
+    };
+    let created = block_on(&disk, &mut sim, None, async {
+        let (mut wal, _) = reopened(&disk).await;
+        let (mut last, mut created) = (0, Vec::new());
+        for _ in 0..5 {
+            grown(&mut wal, &mut last, options.retained_bytes_max).await;
+            created.push(wal.metrics().segments_created);
+        }
+        grown(&mut wal, &mut last, 3 * options.retained_bytes_max).await;
+        // Files are removed one by one.
+        for _ in 0..100 {
+            wal.append_hard_state(GroupId(1), HardState::default());
+            wal.settle().await.unwrap();
+        }
+        wal.close().await.unwrap();
+        created
+    });
+    assert!(created[1..].iter().all(|&files| files == created[1]), "{created:?}");
+    let files = sim.image().paths().into_iter().filter(|(path, _)| path.contains("/segment-")).count();
+    let size = (options.retained_bytes_max / options.segment_bytes) as usize;
+    assert!((size..=size + options.pool_segments + 1).contains(&files), "{files} files");
+}
+
 /// D6: a full disk makes the log unwritable; what is there stays; it is writable again when there is room.
 #[test]
 fn a_full_disk_is_told_and_recovered_from() {
