@@ -1,6 +1,6 @@
 //! The threads of a node: one per core, pinned, started together.
 //!
-//! A core is opened on its own thread and ring. Nobody can connect before all of them are open; if one fails, all end, and
+//! A core is opened on its own thread and ring. Nobody is served before all of them are open; if one fails, all end, and
 //! nothing has been half-started.
 
 use std::os::fd::OwnedFd;

@@ -69,18 +69,28 @@ impl ListenError {
     }
 }
 
-/// Binds one socket per core to `address`; nobody can connect before [`listen`]. Port 0 picks a free port, the
-/// same for all. Answers the sockets and the address they are bound to.
+/// Binds one socket per core to `address`; nobody is served before [`listen`]. Until then, as afterwards, the address is
+/// busy for every other server. Port 0 picks a free port, the same for all. Answers the sockets and the address they are
+/// bound to.
 pub fn bind(address: SocketAddr, cores: usize) -> Result<(Vec<OwnedFd>, SocketAddr), ListenError> {
     // Sockets that share a port do not notice another server of the same user that shares it too: a socket that does not
-    // share asks first.
+    // share asks first. Who connects to it in that moment is sent away.
     let alone = listening_alone(address).map_err(|errno| ListenError::new(address, errno))?;
     let address = rustix::net::getsockname(&alone)
         .and_then(SocketAddr::try_from)
         .map_err(|errno| ListenError::new(address, errno))?;
     drop(alone);
-    let sockets = (0..cores).map(|_| bound(address, true)).collect::<Result<_, _>>();
+    let sockets = (0..cores).map(|_| bound_for_later(address)).collect::<Result<_, _>>();
     Ok((sockets.map_err(|errno| ListenError::new(address, errno))?, address))
+}
+
+/// A socket that shares its address with those of the other cores. It is bound although connections of a server that ended
+/// are not quite over. Then it gives up reusing the address: a bound socket that nobody listens on yet is overlooked by
+/// another server that reuses it, and both would serve on one port.
+fn bound_for_later(address: SocketAddr) -> rustix::io::Result<OwnedFd> {
+    let socket = bound(address, true)?;
+    sockopt::set_socket_reuseaddr(&socket, false)?;
+    Ok(socket)
 }
 
 /// A socket that shares its address with nobody. The sockets of a process that was killed close a moment after it is gone,
@@ -103,6 +113,8 @@ fn listening_alone(address: SocketAddr) -> rustix::io::Result<OwnedFd> {
 /// Lets clients connect to sockets of [`bind`]. They wait until they are accepted.
 pub fn listen(sockets: &[OwnedFd]) -> std::io::Result<()> {
     for socket in sockets {
+        // Accepted connections inherit it: those that are left behind shall not keep the next server from its port.
+        sockopt::set_socket_reuseaddr(socket, true)?;
         rustix::net::listen(socket, BACKLOG)?;
     }
     Ok(())
@@ -202,6 +214,30 @@ mod tests {
 
     use super::super::ring::Wait;
     use super::*;
+
+    /// O7: a server that is still starting holds its address as one that serves does; when it has ended, the next one has it
+    /// at once, although connections of it are not quite over.
+    #[test]
+    fn an_address_has_one_server() {
+        let (sockets, address) = bind((Ipv4Addr::LOCALHOST, 0).into(), 2).expect("loopback can be bound");
+        assert!(matches!(bind(address, 1), Err(ListenError::Busy { .. })), "nobody listens yet");
+        listen(&sockets).expect("bound sockets can be listened on");
+        assert!(matches!(bind(address, 1), Err(ListenError::Busy { .. })), "both would listen");
+        let clients = [(); 20].map(|()| TcpStream::connect(address).expect("somebody listens"));
+        let mut ready: Vec<_> = sockets
+            .iter()
+            .map(|socket| rustix::event::PollFd::new(socket, rustix::event::PollFlags::IN))
+            .collect();
+        rustix::event::poll(&mut ready, None).expect("waiting works");
+        let served = ready.iter().zip(&sockets).find(|(ready, _)| !ready.revents().is_empty());
+        let (_, socket) = served.expect("a client has come");
+        // The server closes first: its end of the connection stays for a while.
+        drop(rustix::net::accept(socket).expect("it waits there"));
+        drop(sockets);
+        drop(clients);
+        let (sockets, _) = bind(address, 2).expect("nobody listens any more");
+        listen(&sockets).expect("bound sockets can be listened on");
+    }
 
     /// O5: an accept that failed is tried again after a pause, neither at once (the core would spin) nor never.
     #[test]
