@@ -596,7 +596,7 @@ impl Groups {
         self.halted.push(group.id);
         group.standing = Standing::Halted(text);
         // Nobody reads it any more, and the others of the core need the room.
-        group.machine.apply.tree().forget_active();
+        group.machine.forget_rows();
         group.lease.step_down();
         if group.id == CLOCK_GROUP {
             self.word.forsake();

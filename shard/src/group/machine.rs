@@ -1,6 +1,6 @@
 //! The state machine of a group, and the reads of it that await the disk.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -40,11 +40,18 @@ pub(crate) struct Machine {
     pub apply: Apply,
     spawner: Spawner,
     late: Late,
+    forgotten: Rc<Cell<bool>>,
 }
 
 impl Machine {
-    pub const fn new(apply: Apply, spawner: Spawner, late: Late) -> Self {
-        Self { apply, spawner, late }
+    pub fn new(apply: Apply, spawner: Spawner, late: Late) -> Self {
+        Self { apply, spawner, late, forgotten: Rc::default() }
+    }
+
+    /// Forgets the rows in memory of a group that has halted. Reads that look for them from now on are refused.
+    pub fn forget_rows(&self) {
+        self.forgotten.set(true);
+        self.apply.tree().forget_active();
     }
 
     /// The last entry applied.
@@ -63,9 +70,13 @@ impl Machine {
         out: &mut impl Replies,
     ) {
         let Some(pending) = self.apply.read(prepared, at, time_ms, to, out) else { return };
-        let late = self.late.clone();
+        let (late, forgotten) = (self.late.clone(), self.forgotten.clone());
         self.spawner.spawn(Class::Client, async move {
-            let answer = pending.await.map_err(|_| ReplyError::Corrupt);
+            let answer = match pending.await {
+                // It may have looked at what was left.
+                _ if forgotten.get() => Err(ReplyError::ReadOnly),
+                answer => answer.map_err(|_| ReplyError::Corrupt),
+            };
             late.0.borrow_mut().push_back((to, answer));
         });
     }

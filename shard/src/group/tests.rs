@@ -13,7 +13,9 @@ use crate::clock::{Anchor, Grant, Rate};
 use crate::node::Start;
 use crate::reply::OwnedReply;
 use crate::storage::LogPoint;
-use crate::{BatchBuilder, Command, Key, Kind, Origin, ReplicaId};
+use crate::{
+    BatchBuilder, Command, Committed, Control, Expire, Key, Kind, Origin, Read, ReplicaId, SetWhen, Stamp,
+};
 
 struct Still;
 
@@ -55,9 +57,8 @@ fn leader() -> Node {
     node
 }
 
-/// O5: a batch is not taken out of its queue by a replica that leads no more and has not noticed: it is refused in time.
-#[test]
-fn a_batch_outlives_a_leadership_that_ended_unnoticed() {
+/// The state machine of a group without rows, and the tasks that it spawns.
+fn machine(late: &Late) -> (Machine, Tasks) {
     let (disk, mut sim, mut tasks) =
         (Disk::new(), SimDisk::new(1, Faults::default()), Tasks::new(Rc::new(Still)));
     let spawner = tasks.spawner();
@@ -65,7 +66,56 @@ fn a_batch_outlives_a_leadership_that_ended_unnoticed() {
     let opened = block_on(&disk, &mut sim, Some(&mut tasks), engine.open_tree(TreeId(16)));
     let (tree, boundary) = opened.expect("the disk is sound");
     let apply = Apply::open(tree, &boundary, Lanes::default(), spawner.clone()).expect("a fresh tree");
-    let mut group = Group::new(GroupId(16), leader(), Machine::new(apply, spawner, Late::default()));
+    (Machine::new(apply, spawner, late.clone()), tasks)
+}
+
+fn nobody(_: ReplyTo, _: Reply<'_>) {}
+
+/// A read that was accepted before its group halted, and looks at the rows only afterwards, does not take what is left in
+/// tables for what there is.
+#[test]
+fn a_read_that_a_halt_overtakes_is_refused() {
+    let late = Late::default();
+    let (mut machine, mut tasks) = machine(&late);
+    let mut own = BatchBuilder::default();
+    own.push_control(&Control::Own { range: 1, version: 1, first_slot: 0, last_slot: 16383 });
+    let mut set = BatchBuilder::default();
+    let (when, expire) = (SetWhen::Always, Expire::Keep);
+    set.push(&Command::Set { key: Key::new(b"k"), value: b"v", when, expire, get: false });
+    let batches =
+        [own.finish(Kind::Control, Origin::default()), set.finish(Kind::Commands, Origin::default())];
+    for (index, mut batch) in (1..).zip(batches) {
+        batch.stamp(&Stamp { base: Timestamp(index * 100), ..Stamp::default() });
+        let data = batch.into_bytes().into();
+        let entry = Committed { index: LogIndex(index), term: pinion_wal::Term(1), data, answer: false };
+        machine.apply.submit(entry).expect("it is the next");
+        machine.apply.run(10, &mut nobody).expect("it can be executed");
+    }
+    let at = machine.apply.published();
+    assert_eq!(at, Timestamp(200));
+    let to = ReplyTo { core: crate::CoreId(0), slot: 0, index: 0 };
+    let mut count = |halts: bool| {
+        let prepared = machine.apply.prepare(Read::DbSize { cursor: 0, count: 10 });
+        machine.read(&prepared, at, 0, to, &mut nobody);
+        if halts {
+            machine.forget_rows();
+        }
+        tasks.run_all();
+        let mut replies = Vec::new();
+        late.deliver(&mut |_: ReplyTo, reply: Reply<'_>| replies.push(OwnedReply::from(reply)));
+        replies
+    };
+    let counted = count(false);
+    let refused = [OwnedReply::Plain(Reply::Error(ReplyError::ReadOnly))];
+    assert!(counted.len() == 1 && counted != refused, "{counted:?}");
+    assert_eq!(count(true), refused);
+}
+
+/// O5: a batch is not taken out of its queue by a replica that leads no more and has not noticed: it is refused in time.
+#[test]
+fn a_batch_outlives_a_leadership_that_ended_unnoticed() {
+    let (machine, _tasks) = machine(&Late::default());
+    let mut group = Group::new(GroupId(16), leader(), machine);
     group.own_entry = Some(LogIndex(0));
 
     let word = Word::new();
