@@ -72,6 +72,8 @@ pub(crate) struct Group {
     waiting: WaitingReads,
     /// The number that the next batch gets.
     next_batch: BatchNumber,
+    /// The last batch that came was refused instead of getting a number.
+    turned_away: bool,
     pending_bytes: usize,
     proposed_bytes: usize,
     /// The first entry of the term that this replica leads.
@@ -105,6 +107,7 @@ impl Group {
             pending: VecDeque::new(),
             waiting: WaitingReads::default(),
             next_batch: BatchNumber(1),
+            turned_away: false,
             pending_bytes: 0,
             proposed_bytes: 0,
             own_entry: None,
@@ -187,8 +190,14 @@ impl Group {
     pub fn submit(&mut self, batch: BatchBuf, since: Mono) {
         let number = self.next_batch;
         self.next_batch.0 += 1;
+        self.turned_away = false;
         self.pending_bytes += batch.as_bytes().len();
         self.pending.push_back(Pending { number, batch, since });
+    }
+
+    /// Notices that a batch was refused before it came here: a read that follows it has no place within a batch.
+    pub const fn turn_away(&mut self) {
+        self.turned_away = true;
     }
 
     /// Answers a read now, or keeps it until what it waits for has happened.
@@ -209,7 +218,7 @@ impl Group {
             return self.read_at(read, to, self.machine.apply.published(), time_ms, out);
         }
         let position = match after {
-            After::Batch { position } if waits => Some(position),
+            After::Batch { position } if waits && !self.turned_away => Some(position),
             _ => None,
         };
         let batch = BatchNumber(self.next_batch.0 - 1);

@@ -136,7 +136,10 @@ impl Groups {
         let member = &mut self.members[at];
         let error = refuse.or(full.then_some(ReplyError::Overloaded));
         match error {
-            Some(error) => crate::group::refuse(&batch, error, out),
+            Some(error) => {
+                member.group.turn_away();
+                crate::group::refuse(&batch, error, out);
+            }
             None => member.group.submit(batch, self.now.mono),
         }
         self.mark(at);

@@ -113,6 +113,30 @@ fn a_read_sees_the_commands_before_it_in_its_pipeline() {
     node.check();
 }
 
+/// T2: a read behind a batch that was refused sees everything that its connection had written before.
+#[test]
+fn a_read_behind_a_refused_batch_has_no_place_in_the_one_before() {
+    let groups_options =
+        Options { proposal_bytes_max: 4 << 10, wal: pinion_wal::Options::tiny(), ..Options::default() };
+    let mut node =
+        start(SimDisk::new(1, Faults::default()), SimOptions { groups_options, ..SimOptions::small(1, 1) });
+    assert_eq!(write(&mut node, 1, &[("b", "0")]), ok());
+    node.submit(GROUP, sets(2, &[("a", "1"), ("b", "2")]));
+    let large = "x".repeat(5_000);
+    node.submit(GROUP, sets(3, &[("c", &large), ("c", &large), ("c", &large), ("b", "3")]));
+    assert_eq!(node.take_reply(to(3, 3)), error(ReplyError::Overloaded));
+    for (index, position) in [1, 4].into_iter().enumerate() {
+        node.read(GROUP, &get("b"), to(9, index as u32), After::Batch { position });
+    }
+    node.submit(GROUP, sets(4, &[("b", "4"), ("b", "5")]));
+    node.read(GROUP, &get("b"), to(9, 2), After::Batch { position: 1 });
+    assert!(node.run_idle());
+    assert_eq!(node.take_reply(to(9, 0)), bulk("2"));
+    assert_eq!(node.take_reply(to(9, 1)), bulk("2"));
+    assert_eq!(node.take_reply(to(9, 2)), bulk("4"));
+    node.check();
+}
+
 /// L2: nothing is read before an entry of the leader's own term was applied; then reads are answered.
 #[test]
 fn reads_wait_for_an_entry_of_the_own_term() {
