@@ -29,7 +29,7 @@ use crate::{BatchBuf, Control, RangeId, Replies, Reply, ReplyError, ReplyTo, Sta
 
 pub(crate) use machine::{Late, Machine};
 pub use waiting::After;
-use waiting::{BatchNumber, Place, Wait, WaitingReads};
+use waiting::{BatchNumber, Place, Point, Wait, WaitingReads};
 
 /// How a group stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +49,15 @@ struct Pending {
     since: Mono,
 }
 
+/// An entry that is on its way.
+struct Proposed {
+    index: LogIndex,
+    /// Of the payload.
+    bytes: usize,
+    /// By which its commands judge expiry.
+    time_ms: u64,
+}
+
 /// What the groups of a core share in a turn.
 pub(crate) struct Moment<'a> {
     pub mono: Mono,
@@ -66,8 +75,8 @@ pub(crate) struct Group {
     pub machine: Machine,
     pub standing: Standing,
     pub lease: Lease,
-    /// Proposed and not applied: index and payload bytes.
-    proposed: VecDeque<(LogIndex, usize)>,
+    /// Proposed and not applied.
+    proposed: VecDeque<Proposed>,
     pending: VecDeque<Pending>,
     waiting: WaitingReads,
     /// The number that the next batch gets.
@@ -86,6 +95,8 @@ pub(crate) struct Group {
     last_time_ms: u64,
     /// The highest timestamp at which a read was served.
     served: Timestamp,
+    /// The highest time by which a read judged expiry.
+    served_time_ms: u64,
     /// Whether clients wrote since the safe point was last looked at.
     written: bool,
     client_entries: u64,
@@ -115,6 +126,7 @@ impl Group {
             last_stamp,
             last_time_ms,
             served: Timestamp::ZERO,
+            served_time_ms: 0,
             written: false,
             client_entries: 0,
             led_term: None,
@@ -155,9 +167,13 @@ impl Group {
         (self.leads_ready() || early) && self.lease.holds(now)
     }
 
-    /// The oracle's time by which a read judges expiry: never below what the log of this group has seen.
-    pub fn read_time(&self, time_ms: u64) -> u64 {
-        time_ms.max(self.machine.apply.state().time_ms)
+    /// The oracle's time by which a read that comes now judges expiry. It is that of the oldest entry that is not applied
+    /// if there is one: what a read has seen expired, no later command finds. And no entry is stamped below it.
+    pub fn read_time(&mut self, time_ms: u64) -> u64 {
+        let newest = time_ms.max(self.machine.apply.state().time_ms).max(self.served_time_ms);
+        let time_ms = self.proposed.front().map_or(newest, |oldest| oldest.time_ms);
+        self.served_time_ms = self.served_time_ms.max(time_ms);
+        time_ms
     }
 
     /// From now on nothing is stamped at or below `at`.
@@ -222,7 +238,8 @@ impl Group {
             _ => None,
         };
         let batch = BatchNumber(self.next_batch.0 - 1);
-        let placed = self.pending.is_empty().then_some(self.last_place);
+        let time_ms = self.read_time(time_ms);
+        let placed = self.pending.is_empty().then(|| self.last_place.not_before(time_ms));
         self.waiting.push(read.read(), to, Wait { batch, position, placed }, now);
     }
 
@@ -273,7 +290,8 @@ impl Group {
         for pending in self.pending.iter_mut().take(batches) {
             pending.batch.stamp(&Stamp { base: next, time_ms, range, range_version: 1 });
             let count = u64::from(pending.batch.count());
-            self.last_place = Place::Entry { index, base: next, last: Timestamp(next.0 + count - 1) };
+            let last = Point { index, at: Timestamp(next.0 + count - 1), time_ms };
+            self.last_place = Place::Entry { base: next, last };
             self.waiting.place(pending.number, self.last_place);
             next = next.plus(count);
         }
@@ -291,7 +309,8 @@ impl Group {
         for _ in 0..2 {
             let issued = moment.word.take(count, moment.mono)?;
             if issued.base > floor || planted::is("stamp-below-served") {
-                return Ok((issued.base, issued.time_ms.max(self.last_time_ms)));
+                let floor_ms = self.last_time_ms.max(self.served_time_ms);
+                return Ok((issued.base, issued.time_ms.max(floor_ms)));
             }
         }
         Err(Unready)
@@ -304,9 +323,10 @@ impl Group {
         next: Timestamp,
         time_ms: u64,
     ) -> Result<LogIndex, NotLeader> {
+        assert!(time_ms >= self.served_time_ms, "a read has seen expired what this would find");
         let bytes = entry.len();
         let index = self.node.propose(entry)?;
-        self.proposed.push_back((index, bytes));
+        self.proposed.push_back(Proposed { index, bytes, time_ms });
         self.proposed_bytes += bytes;
         self.last_stamp = Timestamp(next.0 - 1);
         self.last_time_ms = time_ms;
@@ -332,7 +352,7 @@ impl Group {
             let Some(Pending { number, batch, .. }) = self.pending.pop_front() else { return };
             self.pending_bytes -= batch.as_bytes().len();
             refuse(&batch, error, out);
-            self.last_place = self.last_place.refused_after();
+            self.last_place = self.last_place.refused_after().not_before(self.served_time_ms);
             self.waiting.place(number, self.last_place);
         }
     }
@@ -347,7 +367,7 @@ impl Group {
 
     /// Proposes a control at `base`. Answers whether it was proposed.
     pub fn propose_control(&mut self, control: &Control<'_>, base: Timestamp, time_ms: u64) -> bool {
-        let time_ms = time_ms.max(self.last_time_ms);
+        let time_ms = time_ms.max(self.last_time_ms).max(self.served_time_ms);
         let entry = control_batch(control, self.id, base, time_ms);
         self.propose_entry(entry.into(), base.plus(1), time_ms).is_ok()
     }
@@ -384,13 +404,13 @@ impl Group {
         let applied = self.machine.applied().index;
         assert!(applied <= self.node.committed(), "{applied} is applied and not committed");
         assert!(self.machine.apply.published() <= self.last_stamp.max(self.machine.apply.state().last));
-        assert!(self.proposed.iter().map(|(_, bytes)| bytes).sum::<usize>() == self.proposed_bytes);
+        assert!(self.proposed.iter().map(|proposed| proposed.bytes).sum::<usize>() == self.proposed_bytes);
     }
 
     /// Counts off what was proposed, up to an entry.
     fn count_off(&mut self, last: LogIndex) {
-        while self.proposed.front().is_some_and(|(index, _)| *index <= last) {
-            self.proposed_bytes -= self.proposed.pop_front().map_or(0, |(_, bytes)| bytes);
+        while let Some(proposed) = self.proposed.pop_front_if(|proposed| proposed.index <= last) {
+            self.proposed_bytes -= proposed.bytes;
         }
     }
 
@@ -408,10 +428,11 @@ impl Group {
             return;
         }
         if self.may_read(moment.mono) {
+            let time_ms = self.read_time(time_ms);
             while let Some(due) = self.waiting.next_due(applied) {
-                let at = due.at.unwrap_or(self.machine.apply.published());
+                let now = (self.machine.apply.published(), time_ms);
+                let (at, time_ms) = due.point.map_or(now, |point| (point.at, point.time_ms));
                 self.served = self.served.max(at);
-                let time_ms = time_ms.max(self.machine.apply.state().time_ms);
                 let prepared = self.machine.apply.prepare(due.read);
                 self.machine.read(&prepared, at, time_ms, due.to, out);
             }

@@ -27,22 +27,32 @@ pub enum After {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct BatchNumber(pub u64);
 
+/// What a read sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Point {
+    /// The entry that must be applied.
+    pub index: LogIndex,
+    /// The timestamp to read at.
+    pub at: Timestamp,
+    /// The time to judge expiry by: not above that of any batch that came later, or a value could be missed by the read
+    /// and found by the batch.
+    pub time_ms: u64,
+}
+
 /// Where a batch went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// Into this entry, with these timestamps.
+    /// Into the entry of `last`, with these timestamps.
     Entry {
-        /// The entry.
-        index: LogIndex,
         /// Of its first command.
         base: Timestamp,
         /// Of its last command.
-        last: Timestamp,
+        last: Point,
     },
     /// Nowhere: it was refused.
     Refused {
-        /// The entry of the batch before it, and the timestamp of its last command; `None` when there was none.
-        before: Option<(LogIndex, Timestamp)>,
+        /// The last command of the batch before it; `None` when there was none.
+        before: Option<Point>,
     },
 }
 
@@ -50,16 +60,27 @@ impl Place {
     /// The place of a batch that is refused after one that went here.
     pub const fn refused_after(self) -> Self {
         match self {
-            Self::Entry { index, last, .. } => Self::Refused { before: Some((index, last)) },
+            Self::Entry { last, .. } => Self::Refused { before: Some(last) },
             Self::Refused { .. } => self,
         }
     }
 
-    /// The entry to wait for, and the timestamp to read at: nothing that was submitted later is seen.
-    fn read_at(self, position: Option<u32>) -> Option<(LogIndex, Timestamp)> {
+    /// The same place for those who come when it is `time_ms`.
+    pub fn not_before(self, time_ms: u64) -> Self {
+        let later = |point: Point| Point { time_ms: point.time_ms.max(time_ms), ..point };
+        match self {
+            Self::Entry { base, last } => Self::Entry { base, last: later(last) },
+            Self::Refused { before } => Self::Refused { before: before.map(later) },
+        }
+    }
+
+    /// What a read at a position sees: nothing that was submitted later.
+    fn point(self, position: Option<u32>) -> Option<Point> {
         match (self, position) {
-            (Self::Entry { index, base, .. }, Some(n)) => Some((index, Timestamp(base.0 + u64::from(n) - 1))),
-            (Self::Entry { index, last, .. }, None) => Some((index, last)),
+            (Self::Entry { base, last }, Some(n)) => {
+                Some(Point { at: Timestamp(base.0 + u64::from(n) - 1), ..last })
+            }
+            (Self::Entry { last, .. }, None) => Some(last),
             (Self::Refused { before }, _) => before,
         }
     }
@@ -70,8 +91,8 @@ impl Place {
 pub(crate) struct Due<'a> {
     pub read: Read<'a>,
     pub to: ReplyTo,
-    /// The timestamp to read at; `None` is what is published.
-    pub at: Option<Timestamp>,
+    /// What to see; `None` is what is published.
+    pub point: Option<Point>,
 }
 
 /// What a read waits for.
@@ -144,11 +165,11 @@ impl WaitingReads {
     /// Takes the first read if everything it waits for is applied.
     pub fn next_due(&mut self, applied: LogIndex) -> Option<Due<'_>> {
         let first = self.queue.front()?;
-        let at = first.placed?.read_at(first.position);
-        if at.is_some_and(|(index, _)| index > applied) {
+        let point = first.placed?.point(first.position);
+        if point.is_some_and(|point| point.index > applied) {
             return None;
         }
-        Some(self.take_first(at.map(|(_, at)| at)))
+        Some(self.take_first(point))
     }
 
     /// Takes the first read if it came before `limit`.
@@ -162,13 +183,13 @@ impl WaitingReads {
         self.queue.front().map(|first| first.since)
     }
 
-    fn take_first(&mut self, at: Option<Timestamp>) -> Due<'_> {
+    fn take_first(&mut self, point: Option<Point>) -> Due<'_> {
         let first = self.queue.pop_front().expect("the caller saw it");
         self.placed = self.placed.saturating_sub(1);
         let start = std::mem::replace(&mut self.start, first.end);
         let archive = &self.archives[start..first.end];
         let read = Read::open(archive).expect("it was archived here");
-        Due { read, to: first.to, at }
+        Due { read, to: first.to, point }
     }
 
     /// Gives memory back when nothing waits. Called once a turn.
@@ -199,7 +220,7 @@ mod tests {
         let due = reads.next_due(LogIndex(applied))?;
         let Read::Get { key } = due.read else { panic!("another read") };
         assert_eq!(key, Key::new(&[u8::try_from(due.to.index).unwrap(); 3]));
-        Some((due.to.index, due.at.map(|at| at.0)))
+        Some((due.to.index, due.point.map(|point| point.at.0)))
     }
 
     fn push(reads: &mut WaitingReads, index: u8, batch: u64, position: Option<u32>, placed: Option<Place>) {
@@ -213,9 +234,8 @@ mod tests {
     fn reads_wait_for_their_batch_and_see_what_stands_before_them_in_it() {
         let mut reads = WaitingReads::default();
         let entry = |index, base| Place::Entry {
-            index: LogIndex(index),
             base: Timestamp(base),
-            last: Timestamp(base + 9),
+            last: Point { index: LogIndex(index), at: Timestamp(base + 9), time_ms: base },
         };
         let third = entry(6, 500);
         push(&mut reads, 0, 3, Some(1), Some(third));

@@ -509,6 +509,48 @@ fn keys_expire_by_the_oracles_time() {
     assert_eq!(ask(&mut node, "mortal"), nil());
 }
 
+/// T6: what a read found expired, no later command finds; neither what waits for the log at that time, nor what follows
+/// in the pipeline of the same connection.
+#[test]
+fn a_read_does_not_judge_expiry_ahead_of_the_log() {
+    for pipelined in [false, true] {
+        let mut node = fresh();
+        let expiry = node.now().wall_ms + 50;
+        let (key, expire) = (Key::new(b"k"), Expire::At(expiry as i64));
+        let set = Command::Set { key, value: b"v", when: SetWhen::Always, expire, get: false };
+        let batch = |commands: &[Command<'_>], slot: u32| {
+            let mut builder = BatchBuilder::default();
+            for command in commands {
+                builder.push(command);
+            }
+            builder.finish(Kind::Commands, Origin { node: NodeId(1), core: CoreId(0), slot })
+        };
+        node.submit(GROUP, batch(&[set], 1));
+        assert!(node.run_idle());
+        assert_eq!(ask(&mut node, "k"), bulk("v"));
+        while node.cores()[0].time_ms() < expiry - 1 {
+            node.turn_at(node.now().mono.plus_micros(100));
+        }
+        // Stamped before the key expires, and stable afterwards.
+        node.submit(GROUP, batch(&[set, Command::Persist { key }], 2));
+        if pipelined {
+            node.read(GROUP, &get("k"), to(9, 0), After::Batch { position: 1 });
+        }
+        node.turn_at(node.now().mono.plus_micros(10));
+        node.turn_at(node.now().mono.plus_millis(5));
+        assert!(node.cores()[0].time_ms() > expiry);
+        if !pipelined {
+            node.read(GROUP, &get("k"), to(9, 0), After::Nothing);
+            assert_eq!(node.take_reply(to(2, 1)), None, "not applied yet");
+        }
+        assert!(node.run_idle());
+        assert_eq!(node.take_reply(to(9, 0)), bulk("v"));
+        assert_eq!(node.take_reply(to(2, 1)), Some(OwnedReply::Plain(Reply::Int(1))));
+        assert_eq!(ask(&mut node, "k"), bulk("v"));
+        node.check();
+    }
+}
+
 /// T6: what has expired is reclaimed by an entry of the log: its rows are gone for a reader that judges no expiry at all.
 #[test]
 fn expired_keys_are_reaped() {
