@@ -1,6 +1,6 @@
 //! Why the groups of a core cannot be opened, and why they stop.
 
-use pinion_wal::disk::DiskError;
+use pinion_wal::disk::{Cause, DiskError};
 use pinion_wal::{LogId, LogIndex, Poison, Term};
 
 use crate::GroupId;
@@ -33,9 +33,11 @@ pub enum OpenError {
         /// What is wrong with it.
         error: StateError,
     },
-    /// The rows of the log fill the memory that they may take, and the disk is full: they cannot be moved to tables.
+    /// The rows of the log fill the memory that they may take, and the disk is full or fails: some of them, not necessarily of
+    /// this group, cannot be moved to tables.
     #[error(
-        "rows of group {group}: the log holds more of them than fit into memory, and they cannot be moved to tables: {error}; make room on the disk, or start with more memory"
+        "rows of group {group}: the log holds more rows than fit into memory, and those that are there cannot be moved to tables: {error}; {}, or start with more memory",
+        if error.cause == Cause::NoSpace { "make room on the disk" } else { "repair or replace the disk" }
     )]
     NoRoom {
         /// The group.

@@ -288,7 +288,7 @@ impl Memtables<'_> {
 enum Stuck {
     /// An entry cannot be executed.
     Halted(Halt),
-    /// Memory is full, and so is the disk.
+    /// Memory is full, and the disk takes no rows.
     Full(DiskError),
     /// A manifest cannot be written.
     Poisoned(Poison),
@@ -347,7 +347,9 @@ async fn replay(
                 return Ok(());
             }
         }
+        // The flush of another tree may pause while its own makes room.
         if apply.waits_for_room()
+            && apply.tree().flush_state() != FlushState::Underway
             && let Some(error) = memtables.engine.paused()
         {
             return Err(Stuck::Full(error));
