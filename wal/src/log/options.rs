@@ -25,7 +25,7 @@ pub struct Options {
     /// How long a log is idle before it writes its stable marker, in microseconds.
     pub marker_micros: u64,
     /// Segments that are made ready for use in advance; at least two. Dropped ones are kept beyond them while all
-    /// files together hold no more than [`Options::retained_bytes_max`] and these.
+    /// files together hold no more than [`Options::retained_bytes_max`], a quarter more, and these.
     pub pool_segments: usize,
     /// Above so many bytes in segments the log asks for truncation ([`Wal::needs_truncation`](crate::Wal)).
     pub retained_bytes_max: u64,
