@@ -55,13 +55,23 @@ pub struct Owned {
 /// The bytes are no replicated state that this version knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the replicated state is malformed (version {version}, {bytes} bytes): a newer version may have written it"
+    "the replicated state (version {version}, {bytes} bytes) {}",
+    if self.is_newer() { "is not one that this version knows; open it with the version that wrote it" }
+    else { "is malformed; restore the whole data directory" }
 )]
 pub struct StateError {
     /// The version it names.
     pub version: u16,
     /// Its length.
     pub bytes: usize,
+}
+
+impl StateError {
+    /// Whether a newer version wrote it. Otherwise it is damaged.
+    #[must_use]
+    pub const fn is_newer(&self) -> bool {
+        self.version > VERSION_WITHIN
+    }
 }
 
 impl State {

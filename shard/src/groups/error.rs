@@ -25,7 +25,7 @@ pub enum OpenError {
         /// Why not.
         error: pinion_lsm::OpenError,
     },
-    /// The replicated state that stands with the rows is not one that this program knows.
+    /// The replicated state that stands with the rows makes no sense, or a newer version wrote it.
     #[error("rows of group {group}: {error}")]
     State {
         /// The group.
@@ -101,6 +101,7 @@ impl OpenError {
             Self::Rows { error, .. } => {
                 matches!(error, pinion_lsm::OpenError::Corruption(_) | pinion_lsm::OpenError::Behind { .. })
             }
+            Self::State { error, .. } => !error.is_newer(),
             Self::Gap { .. } | Self::Vote { .. } => true,
             _ => false,
         }

@@ -1,11 +1,14 @@
 //! The groups of a node on a simulated disk: what they answer, when they refuse, and what time it is.
 
+use pinion_lsm::{Boundary, Cache, Engine, FlushState, TreeId};
 use pinion_shard::crash::{SimNode, SimOptions};
 use pinion_shard::{
     After, BatchBuf, BatchBuilder, CLOCK_GROUP, Command, CoreId, Expire, GroupId, Key, Kind, NodeId, Options,
     Origin, OwnedReply, Read, Reply, ReplyError, ReplyTo, SetWhen, Standing, Timestamp,
 };
-use pinion_wal::disk::sim::{Faults, Pattern, SimDisk};
+use pinion_wal::disk::sim::{Faults, Image, Pattern, SimDisk};
+use pinion_wal::disk::{Disk, block_on};
+use pinion_wal::task::Tasks;
 
 const GROUP: GroupId = GroupId(16);
 
@@ -407,6 +410,34 @@ fn damage_to_acknowledged_records_is_refused() {
     assert!(timeless > 0, "some damage concerned the clock alone");
 }
 
+struct Still;
+
+impl pinion_wal::Ticks for Still {
+    fn now(&self) -> u64 {
+        0
+    }
+
+    fn per_micro(&self) -> u64 {
+        1
+    }
+}
+
+/// The disk when `state` stands with the rows of `group`.
+fn with_state(image: &Image, group: GroupId, state: &'static [u8]) -> Image {
+    let (disk, mut sim) = (Disk::new(), SimDisk::from_image(image.clone(), 1, Faults::default()));
+    let mut tasks = Tasks::new(std::rc::Rc::new(Still));
+    let engine = Engine::new(disk.clone(), tasks.spawner(), Cache::new(0), pinion_lsm::Options::default());
+    let seal = async {
+        let (tree, boundary) = engine.open_tree(TreeId(group.0)).await.expect("the rows are sound");
+        tree.seal(Boundary { state: state.into(), ..boundary });
+        while tree.flush_state() != FlushState::Idle {
+            disk.free_space().await.expect("the disk is sound");
+        }
+    };
+    block_on(&disk, &mut sim, Some(&mut tasks), seal);
+    sim.crashed(Pattern::Everything, 1)
+}
+
 /// D4: rows of one group that cannot be opened, or that do not belong to its log, are refused by that group and name the file
 /// or the remedy; the others serve, and nothing of the group is taken for new.
 #[test]
@@ -448,7 +479,12 @@ fn a_group_whose_rows_are_damaged_refuses_alone() {
         }
     }
     images.push((gone, GroupId(17), "restore the whole data directory"));
-    assert_eq!(images.len(), 6, "every tree has a manifest");
+    images.push((with_state(&image, GroupId(17), &[1, 0, 7]), GroupId(17), "malformed; restore"));
+    assert_eq!(images.len(), 7, "every tree has a manifest");
+    // What a newer version wrote is no damage.
+    let newer = SimDisk::from_image(with_state(&image, GroupId(17), &[3, 0, 7]), 3, Faults::default());
+    let refused = SimNode::start(newer, options.clone()).err().expect("this version does not know it");
+    assert!(refused.1.to_string().contains("open it with the version that wrote it"), "{}", refused.1);
     for (image, bad, says) in images {
         let mut node = start(SimDisk::from_image(image, 3, Faults::default()), options.clone());
         let Some(Standing::Damaged(why)) = node.cores()[0].standing(bad) else {
