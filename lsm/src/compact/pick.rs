@@ -12,6 +12,8 @@ pub(crate) struct TableShape {
     pub max: Vec<u8>,
     /// Damaged tables are left alone, and everything that would have to move with them.
     pub damaged: bool,
+    /// No row of it is needed: it goes unread, damaged or not.
+    pub dead: bool,
 }
 
 /// What to merge into which level.
@@ -22,6 +24,8 @@ pub(crate) struct Pick {
     pub inputs: Vec<FileNumber>,
     /// Tables of the next level that overlap them.
     pub below: Vec<FileNumber>,
+    /// The inputs go, and nothing comes instead.
+    pub dead: bool,
 }
 
 impl Pick {
@@ -38,12 +42,24 @@ impl Pick {
 /// The most pressing compaction of a tree. `after[level]` is the last key of the previous compaction of that level: the
 /// next one goes on behind it, so that all keys get their turn.
 pub(crate) fn pick(levels: &[Vec<TableShape>], after: &[Vec<u8>], options: &Options) -> Option<Pick> {
+    if let Some(dead) = pick_dead(levels) {
+        return Some(dead);
+    }
     let mut pressing: Vec<(u64, usize)> = (0..levels.len() - 1)
         .map(|level| (percent_full(level, &levels[level], options), level))
         .filter(|&(percent, _)| percent >= 100)
         .collect();
     pressing.sort_by_key(|&(percent, level)| (std::cmp::Reverse(percent), level));
     pressing.into_iter().find_map(|(_, level)| pick_level(levels, level, &after[level]))
+}
+
+fn pick_dead(levels: &[Vec<TableShape>]) -> Option<Pick> {
+    let dead_of = |tables: &[TableShape]| -> Vec<FileNumber> {
+        tables.iter().filter(|table| table.dead).map(|table| table.number).collect()
+    };
+    let mut dead = levels.iter().enumerate().map(|(level, tables)| (level, dead_of(tables)));
+    let (level, inputs) = dead.find(|(_, numbers)| !numbers.is_empty())?;
+    Some(Pick { level, inputs, below: Vec::new(), dead: true })
 }
 
 fn percent_full(level: usize, tables: &[TableShape], options: &Options) -> u64 {
@@ -74,24 +90,25 @@ fn with_below(levels: &[Vec<TableShape>], level: usize, inputs: &[&TableShape]) 
         return None;
     }
     let numbers = |tables: &[&TableShape]| tables.iter().map(|table| table.number).collect();
-    Some(Pick { level, inputs: numbers(inputs), below: numbers(&below) })
+    Some(Pick { level, inputs: numbers(inputs), below: numbers(&below), dead: false })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A tree as text, one level a line: `number:min-max`, every table 10 bytes, `!` marks damage.
+    /// A tree as text, one level a line: `number:min-max`, every table 10 bytes, `!` marks damage, `~` death.
     fn levels(text: &str) -> Vec<Vec<TableShape>> {
         let table = |word: &str| {
-            let (number, keys) = word.trim_end_matches('!').split_once(':').unwrap();
+            let (number, keys) = word.trim_end_matches(['!', '~']).split_once(':').unwrap();
             let (min, max) = keys.split_once('-').unwrap();
             TableShape {
                 number: FileNumber(number.parse().unwrap()),
                 bytes: 10,
                 min: min.as_bytes().to_vec(),
                 max: max.as_bytes().to_vec(),
-                damaged: word.ends_with('!'),
+                damaged: word.contains('!'),
+                dead: word.ends_with('~'),
             }
         };
         text.split('|').map(|level| level.split_whitespace().map(table).collect()).collect()
@@ -105,7 +122,8 @@ mod tests {
         let numbers =
             |numbers: &[FileNumber]| numbers.iter().map(|n| n.0.to_string()).collect::<Vec<_>>().join(",");
         pick(&levels, &after, &options).map_or_else(String::new, |pick| {
-            format!("{}: {} + {}", pick.level, numbers(&pick.inputs), numbers(&pick.below))
+            let below = if pick.dead { "nothing".to_owned() } else { numbers(&pick.below) };
+            format!("{}: {} + {below}", pick.level, numbers(&pick.inputs))
         })
     }
 
@@ -131,6 +149,10 @@ mod tests {
             ("2:a-c 1:d-f|5:a-b!|", "", ""),
             ("|5:a-b! 6:c-d|", "", "1: 6 + "),
             ("|5:a-b 6:c-d|8:a-a! 9:c-c", "", "1: 6 + 9"),
+            // What is dead goes first, level by level, from the last level too.
+            ("2:a-c 1:d-f~|5:a-b!~ 6:c-d 7:e-f~|", "", "0: 1 + nothing"),
+            ("2:a-c|5:a-b!~ 6:c-d 7:e-f~|", "", "1: 5,7 + nothing"),
+            ("| |8:a-b~", "", "2: 8 + nothing"),
         ] {
             assert_eq!(picked(shape, after), expected, "{shape} after {after:?}");
         }

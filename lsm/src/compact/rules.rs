@@ -9,6 +9,7 @@
 use bytes::Bytes;
 
 use crate::ids::Timestamp;
+use crate::table::TableInfo;
 
 /// Plain values, fixed when a job starts.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +34,14 @@ impl DropRules {
             self.drop_below.as_ref().filter(|(prefix, at)| *at <= self.safe_point && key.starts_with(prefix));
         let dead_below = dead.map_or(Timestamp::ZERO, |(_, at)| *at);
         Judge { rules: self, dead_below, covered: false }
+    }
+
+    /// Whether every version of a table is declared dead.
+    pub fn is_dead(&self, table: &TableInfo) -> bool {
+        self.drop_below.as_ref().is_some_and(|(prefix, at)| {
+            let is_under = |key: &[u8]| key.starts_with(prefix);
+            *at <= self.safe_point && table.at_max <= *at && is_under(&table.min) && is_under(&table.max)
+        })
     }
 }
 

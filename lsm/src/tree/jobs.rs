@@ -6,7 +6,7 @@
 
 use std::rc::Rc;
 
-use pinion_wal::disk::{Cause, DiskError, FileId};
+use pinion_wal::disk::{Cause, DiskError, FileId, OpKind};
 use pinion_wal::task::Class;
 
 use super::TreeShared;
@@ -15,7 +15,7 @@ use crate::boundary::Boundary;
 use crate::cell::{Cell, CellTag};
 use crate::compact::{DropRules, Merge, Pick, TableShape, pick};
 use crate::error::{Poison, ReadError};
-use crate::format::FileNumber;
+use crate::format::{FileNumber, tree_dir};
 use crate::ids::Timestamp;
 use crate::manifest::{CreateError, Edit, Manifest, remove_unfinished};
 use crate::memtable::{Memtable, MemtableCursor};
@@ -187,11 +187,16 @@ impl TreeShared {
                 work.compaction_bytes += bytes;
             });
         };
+        if pick.dead {
+            return Ok(self.install(edit, &replaced, Vec::new(), || done(0)).await);
+        }
         if pick.is_move() && pick.level > 0 {
             let added = vec![(pick.target(), inputs[0].info.clone())];
             let tables = vec![(pick.target(), inputs[0].clone())];
             return Ok(self.install(Edit { added, ..edit }, &replaced, tables, || done(0)).await);
         }
+        let bytes = inputs.iter().chain(&below).map(|table| table.info.bytes).sum();
+        self.check_space(bytes).await?;
         let numbers = || self.take_number();
         let options = &self.engine.options;
         let last = pick.target() > 1 && version.levels[pick.target() + 1..].iter().all(Vec::is_empty);
@@ -207,6 +212,16 @@ impl TreeShared {
         let added = written.iter().map(|(info, _)| (pick.target(), info.clone())).collect();
         let tables = self.open_tables(written, pick.target());
         Ok(self.install(Edit { added, ..edit }, &replaced, tables, || done(bytes)).await)
+    }
+
+    /// Whether a compaction of `bytes` leaves space for what is in memory now, should none of its rows go. One that fills
+    /// the disk takes it from the flushes and the log, and is abandoned in the end.
+    async fn check_space(&self, bytes: u64) -> Result<(), DiskError> {
+        let engine = &self.engine;
+        if engine.disk.free_space().await? >= bytes + engine.memtable_bytes() as u64 {
+            return Ok(());
+        }
+        Err(DiskError { op: OpKind::FreeSpace, path: tree_dir(self.id), offset: None, cause: Cause::NoSpace })
     }
 
     async fn write_merged(
@@ -329,14 +344,23 @@ impl TreeShared {
         DropRules { safe_point: self.safe_point.get(), drop_below: self.drop_below.borrow().clone() }
     }
 
+    /// Starts the removal of tables that have become dead.
+    pub(super) fn bury(self: &Rc<Self>) {
+        let rules = self.drop_rules();
+        if self.version.borrow().tables().any(|(_, table)| rules.is_dead(&table.info)) {
+            self.start_jobs();
+        }
+    }
+
     fn pick(&self) -> Option<Pick> {
-        let version = self.version.borrow();
+        let (version, rules) = (self.version.borrow(), self.drop_rules());
         let shape = |table: &Rc<Table>| TableShape {
             number: table.info.origin.number,
             bytes: table.info.bytes,
             min: table.info.min.clone(),
             max: table.info.max.clone(),
             damaged: table.is_damaged(),
+            dead: rules.is_dead(&table.info),
         };
         let levels: Vec<Vec<TableShape>> =
             version.levels.iter().map(|level| level.iter().map(shape).collect()).collect();

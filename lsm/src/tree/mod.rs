@@ -428,12 +428,15 @@ impl Tree {
     /// Moves the safe point up: no read below it will come, so versions that only such reads could see may go.
     pub fn set_safe_point(&self, at: Timestamp) {
         self.shared.safe_point.set(self.shared.safe_point.get().max(at));
+        self.shared.bury();
     }
 
     /// Declares the versions at or below `at` of keys that start with `prefix` dead, once the safe point has passed
-    /// `at`: a compaction may drop them. Readers must judge them themselves: the tree does not hide them.
+    /// `at`: a compaction may drop them, and tables without other versions go at once. Readers must judge them themselves:
+    /// the tree does not hide them.
     pub fn set_drop_below(&self, prefix: &[u8], at: Timestamp) {
         *self.shared.drop_below.borrow_mut() = Some((Bytes::copy_from_slice(prefix), at));
+        self.shared.bury();
     }
 }
 

@@ -126,6 +126,73 @@ fn a_full_disk_is_waited_for() {
     assert_eq!(world.get(&tree, &key(7), 9), Ok(expected(7, 1)));
 }
 
+/// D6: a compaction that the disk has no room for takes none of it from the flushes, and runs when there is room.
+#[test]
+fn a_compaction_leaves_space_for_flushes() {
+    let mut world = sim(Faults::default());
+    let (tree, _) = world.open().unwrap();
+    let used =
+        |world: &World<SimDisk>| -> u64 { world.driver.image().paths().iter().map(|(_, bytes)| bytes).sum() };
+    fill(&tree, 1, 1);
+    world.run();
+    let table = table_path(world.driver.image()).1;
+    let spare = 2 * table + (8 << 10);
+    let capacity = used(&world) + 2 * table + spare;
+    world.driver.set_capacity(Some(capacity));
+    for index in 2..4 {
+        fill(&tree, index, index);
+        for _ in 0..200 {
+            world.tasks.run_all();
+            Driver::drive(&mut world.driver, &world.disk);
+            world.now += 100;
+            world.engine.tick(Mono(0).plus_millis(world.now));
+            let left = capacity - used(&world);
+            assert!(left >= table, "{left} of {capacity} bytes are left");
+        }
+    }
+    let metrics = tree.metrics();
+    assert_eq!((metrics.level_tables[0], metrics.work.compactions), (3, 0));
+    assert_eq!(metrics.trouble.map(|error| error.cause), Some(Cause::NoSpace));
+    world.driver.set_capacity(None);
+    world.run();
+    assert_eq!((tree.metrics().level_tables[0], tree.metrics().trouble), (0, None));
+    assert_eq!(world.get(&tree, &key(7), 9), Ok(expected(7, 3)));
+}
+
+/// What is declared dead goes with its tables, without a compaction of them, once the safe point has passed it.
+#[test]
+fn dead_tables_go_at_once() {
+    let mut world = sim(Faults::default());
+    let (tree, _) = world.open().unwrap();
+    for index in 1..6 {
+        fill(&tree, index, index);
+        world.run();
+    }
+    let tables = |world: &World<SimDisk>| {
+        world.driver.image().paths().into_iter().filter(|(path, _)| path.ends_with(".table")).count()
+    };
+    let before = tables(&world);
+    assert!(tree.metrics().level_tables[..2].iter().all(|&tables| tables > 1));
+    tree.set_drop_below(b"another", Timestamp(5));
+    tree.set_safe_point(Timestamp(4));
+    tree.set_drop_below(b"", Timestamp(5));
+    world.run();
+    assert_eq!(tables(&world), before, "not passed yet");
+    tree.set_drop_below(b"", Timestamp(4));
+    world.run();
+    assert_eq!(tables(&world), 1, "the table of the last versions");
+    assert_eq!(world.get(&tree, &key(7), 9), Ok(expected(7, 5)));
+    tree.set_drop_below(b"", Timestamp(5));
+    tree.set_safe_point(Timestamp(5));
+    world.run();
+    assert_eq!((tables(&world), tree.metrics().level_bytes.iter().sum()), (0, 0));
+    let mut world =
+        World::new(SimDisk::from_image(world.driver.crashed(Pattern::Nothing, 1), 2, Faults::default()));
+    let (tree, boundary) = world.open().unwrap();
+    assert_eq!(boundary.index, LogIndex(5));
+    assert_eq!(world.get(&tree, &key(7), 9), Ok(None));
+}
+
 /// D6: an edit that does not fit waits too, and goes to a new manifest: what the old one's end holds is unknown.
 #[test]
 fn an_edit_that_does_not_fit_goes_to_a_new_manifest() {
