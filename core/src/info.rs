@@ -69,6 +69,7 @@ fn fields(
             ("groups", counters.groups.to_string()),
             ("groups_damaged", counters.groups_damaged.to_string()),
             ("groups_halted", counters.groups_halted.to_string()),
+            ("tables_damaged", counters.tables_damaged.to_string()),
         ],
         "clients" => vec![
             ("connected_clients", counters.connections.to_string()),

@@ -373,7 +373,7 @@ pub fn put_quiet(out: &mut Vec<u8>) {
 }
 
 /// Errors without a field, by their code; `Moved` is [`MOVED`] plus its slot.
-const ERRORS: [ReplyError; 17] = [
+const ERRORS: [ReplyError; 18] = [
     ReplyError::WrongType,
     ReplyError::NotAnInteger,
     ReplyError::Overflow,
@@ -389,6 +389,7 @@ const ERRORS: [ReplyError; 17] = [
     ReplyError::Damaged,
     ReplyError::NoClock,
     ReplyError::Corrupt,
+    ReplyError::TablesDamaged,
     ReplyError::DeadlinePassed,
     ReplyError::Unknown,
 ];

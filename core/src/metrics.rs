@@ -83,6 +83,8 @@ counters! {
     groups_damaged,
     /// Groups that cannot execute an entry and refuse to serve, now.
     groups_halted,
+    /// Tables in which damage was found, now.
+    tables_damaged,
     /// Cores that refuse writes because the disk is full, now.
     cores_without_space,
 }

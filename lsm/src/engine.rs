@@ -12,7 +12,7 @@ use crate::boundary::Boundary;
 use crate::cache::Cache;
 use crate::error::{OpenError, Poison};
 use crate::format::{tree_dir, tree_of_dir};
-use crate::gate::{Gate, Timer};
+use crate::gate::{Throttle, Timer};
 use crate::ids::TreeId;
 use crate::options::Options;
 use crate::tree::{Tree, TreeShared};
@@ -34,7 +34,7 @@ pub(crate) struct EngineShared {
     /// Bytes of all memtables above which trees have no room.
     pub memtable_bytes_max: StdCell<usize>,
     /// Compactions of this core run one at a time.
-    pub compactions: Gate,
+    pub compactions: Throttle,
     pub timer: Timer,
     trees: RefCell<BTreeMap<TreeId, Slot>>,
     poison: RefCell<Option<Poison>>,
@@ -58,7 +58,7 @@ impl Engine {
             cache,
             memtable_bytes_max: StdCell::new(options.memtable_bytes_max),
             options,
-            compactions: Gate::default(),
+            compactions: Throttle::new(1),
             timer: Timer::default(),
             trees: RefCell::default(),
             poison: RefCell::default(),

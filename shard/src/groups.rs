@@ -332,6 +332,12 @@ impl Groups {
         self.member(group).map(|member| &member.group.machine.apply)
     }
 
+    /// Tables of all groups in which damage was found.
+    #[must_use]
+    pub fn damaged_tables(&self) -> usize {
+        self.members.iter().map(|member| member.group.machine.apply.tree().metrics().damaged_tables).sum()
+    }
+
     /// The layout of the node.
     #[must_use]
     pub fn layout(&self) -> &Layout {
@@ -489,7 +495,7 @@ impl Groups {
     }
 
     /// Why writes of a group are refused now: there is no clock, or the log, or the tables of the group, find no space on the
-    /// disk.
+    /// disk, or its tables are damaged.
     fn refusal(&self, at: usize) -> Option<ReplyError> {
         if self.word.is_forsaken() {
             return Some(ReplyError::NoClock);
@@ -500,6 +506,9 @@ impl Groups {
         let tree = self.members[at].group.machine.apply.tree();
         if tree.room() {
             return None;
+        }
+        if tree.is_held_up_by_damage() {
+            return Some(ReplyError::TablesDamaged);
         }
         let full = tree.metrics().trouble.is_some_and(|error| error.cause == Cause::NoSpace);
         full.then_some(ReplyError::NoSpace)

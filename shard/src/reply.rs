@@ -86,6 +86,11 @@ pub enum ReplyError {
     /// A block with this key does not verify.
     #[error("a block that this key needs is damaged")]
     Corrupt,
+    /// Damaged tables cannot be merged, and those above them wait for that.
+    #[error(
+        "tables of the group are damaged and hold up the others: it takes no write, rows that are sound can be read; restore the data directory"
+    )]
+    TablesDamaged,
     /// The deadline passed before execution.
     #[error("the deadline passed before the command was executed")]
     DeadlinePassed,

@@ -53,7 +53,11 @@ fn encode_error(command: CommandId, error: ReplyError, encoder: &mut Encoder<'_>
         ReplyError::Overloaded if planted::is("overload-is-final") => "ERR",
         ReplyError::Moved { .. } | ReplyError::TryAgain | ReplyError::Overloaded => "TRYAGAIN",
         ReplyError::NoSpace => "NOSPACE",
-        ReplyError::Poisoned | ReplyError::Damaged | ReplyError::NoClock | ReplyError::Corrupt => "IOERR",
+        ReplyError::Poisoned
+        | ReplyError::Damaged
+        | ReplyError::NoClock
+        | ReplyError::Corrupt
+        | ReplyError::TablesDamaged => "IOERR",
         ReplyError::DeadlinePassed => "TIMEOUT",
         ReplyError::Unknown => "UNKNOWN",
     };
@@ -125,6 +129,7 @@ mod tests {
             ReplyError::Damaged,
             ReplyError::NoClock,
             ReplyError::Corrupt,
+            ReplyError::TablesDamaged,
             ReplyError::DeadlinePassed,
             ReplyError::Unknown,
         ] {

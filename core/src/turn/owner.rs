@@ -161,6 +161,7 @@ impl Owner for Groups {
             groups: self.ids().count() as u64,
             groups_damaged: count(|standing| matches!(standing, Standing::Damaged(_))),
             groups_halted: count(|standing| matches!(standing, Standing::Halted(_))),
+            tables_damaged: self.damaged_tables() as u64,
             no_space: self.log().writable().is_err(),
         }
     }
@@ -198,6 +199,8 @@ pub struct OwnerReport {
     pub groups_damaged: u64,
     /// Those of them that cannot execute an entry and refuse to serve.
     pub groups_halted: u64,
+    /// Tables in which damage was found.
+    pub tables_damaged: u64,
     /// Whether writes are refused because the disk is full.
     pub no_space: bool,
 }

@@ -87,6 +87,7 @@ impl<O: Owner> Core<O> {
             groups: owner.groups,
             groups_damaged: owner.groups_damaged,
             groups_halted: owner.groups_halted,
+            tables_damaged: owner.tables_damaged,
             cores_without_space: u64::from(owner.no_space),
             ..self.desk.counters
         }

@@ -83,7 +83,7 @@ impl TreeShared {
             Output::new(&self.engine.disk, self.id, options, options.compression, u64::MAX, &numbers);
         if let Err(error) = self.write_memtable(memtable, &mut output).await {
             output.abandon();
-            return Err(error);
+            return self.retried_or_final(error).map(Err);
         }
         let written = output.into_tables();
         let bytes: u64 = written.iter().map(|(info, _)| info.bytes).sum();
@@ -151,10 +151,12 @@ impl TreeShared {
     async fn compact_all(self: Rc<Self>) {
         let mut backoff = Backoff::new();
         while !self.engine.is_poisoned() {
-            // One compaction a core at a time: it is the budget of its disk and its time.
-            let _inside = self.engine.compactions.enter().await;
+            // One compaction a core at a time, of each tree in turn: it is the budget of its disk and its time.
+            let place = self.engine.compactions.enter(1).await;
             let Some(pick) = self.pick() else { break };
-            match self.compact(&pick).await {
+            let compacted = self.compact(&pick).await;
+            drop(place);
+            match compacted {
                 Ok(Ok(())) => backoff = Backoff::new(),
                 Ok(Err(Poison { .. })) => break,
                 // Damage is noted in its table, which is not picked again.
@@ -205,7 +207,8 @@ impl TreeShared {
             Output::new(&self.engine.disk, self.id, options, compression, options.table_bytes, &numbers);
         if let Err(error) = self.write_merged(pick, &version, inputs, below, &mut output).await {
             output.abandon();
-            return Err(error);
+            let ReadError::Disk(error) = error else { return Err(error) };
+            return Ok(Err(self.retried_or_final(error)?));
         }
         let written = output.into_tables();
         let bytes = written.iter().map(|(info, _)| info.bytes).sum();
@@ -256,6 +259,13 @@ impl TreeShared {
             self.engine.spawner.pace().await;
         }
         Ok(output.finish().await?)
+    }
+
+    /// What follows from an error of an output. Its files are written again under other names; but a directory that could
+    /// not be synced may have lost names for good, and a later sync of it would succeed: that is final.
+    fn retried_or_final(&self, error: DiskError) -> Result<Poison, DiskError> {
+        let is_final = error.op == OpKind::SyncDir && error.cause != Cause::NoSpace;
+        if is_final { Ok(self.engine.poison(self.id, error)) } else { Err(error) }
     }
 
     /// Makes `edit` durable, then replaces the tables it removes by `added` and runs `then`.

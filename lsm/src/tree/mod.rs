@@ -392,6 +392,15 @@ impl Tree {
             && self.shared.version.borrow().levels[0].len() < engine.options.level0_tables_max
     }
 
+    /// Whether level 0 is full and stays so because damaged tables, which are left alone, stand in the way.
+    #[must_use]
+    pub fn is_held_up_by_damage(&self) -> bool {
+        let version = self.shared.version.borrow();
+        version.levels[0].len() >= self.shared.engine.options.level0_tables_max
+            && !self.shared.compacting.get()
+            && version.tables().any(|(_, table)| table.is_damaged())
+    }
+
     /// Bytes that may be written by work that was admitted, before it must wait for memtables to reach the disk: an eighth
     /// of their budget lies beyond what [`Tree::room`] asks for.
     #[must_use]

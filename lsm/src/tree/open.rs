@@ -39,8 +39,9 @@ pub(super) async fn open(
         }
         Err(error) => return Err(error.into()),
     };
-    // An earlier start may have made the directory and not have come to this.
+    // What an earlier process named may not be durable, if it ended before it came to this.
     disk.sync_dir("").await?;
+    disk.sync_dir(&dir).await?;
     let number_free = names.iter().filter_map(|name| number_of_name(name)).map(|number| number.0 + 1).max();
     let number_free = number_free.unwrap_or(1);
     if !names.iter().any(|name| name == CURRENT) {

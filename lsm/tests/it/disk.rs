@@ -312,7 +312,13 @@ fn a_cursor_goes_on_where_a_read_failed() {
 /// D2: a failed write of a manifest, or a failed sync of a directory, is never retried: the engine stops.
 #[test]
 fn a_failed_edit_poisons_the_engine() {
-    for (kind, part, nth) in [(OpKind::Write, "MANIFEST-", 2), (OpKind::Write, "MANIFEST-", 3)] {
+    // The directory is synced three times when it is made, then once a flush.
+    for (kind, part, nth, flushed) in [
+        (OpKind::Write, "MANIFEST-", 2, 0),
+        (OpKind::Write, "MANIFEST-", 3, 1),
+        (OpKind::SyncDir, "tree-", 4, 0),
+        (OpKind::SyncDir, "tree-", 5, 1),
+    ] {
         let mut faults = Faults::default();
         let path_part = part.to_owned();
         let fault = Fault::Error(5);
@@ -331,12 +337,63 @@ fn a_failed_edit_poisons_the_engine() {
         }
         let poison = world.engine.poisoned().expect("poisoned");
         assert_eq!((poison.tree, poison.cause.cause), (TREE, Cause::Os(5)));
-        assert_eq!(tree.flushed().index, LogIndex(nth - 2), "nothing after it");
+        assert_eq!(tree.flushed().index, LogIndex(flushed), "nothing after it");
         assert!(poison.to_string().contains("restart"), "{poison}");
         assert_eq!(world.get(&tree, &key(7), 9), Ok(expected(7, 3)), "reads go on");
         let engine = world.engine.clone();
         let refused = world.wait(async move { engine.open_tree(TreeId(17)).await.err() });
         assert!(matches!(refused, Some(OpenError::Poisoned(_))));
+    }
+}
+
+/// D2: what an open finds is durable before anything is recorded behind it: the process before may have ended before its
+/// last sync of the directory.
+#[test]
+fn an_open_makes_durable_what_it_relies_on() {
+    let lost_sync = Faults::default().with(OpKind::SyncDir, 4, true, Fault::Error(5));
+    let mut world = sim(lost_sync);
+    world.open().map(|_| ()).expect_err("its directory was not synced");
+    let image = world.driver.image().clone();
+    let mut world = World::new(SimDisk::from_image(image, 1, Faults::default()));
+    let (tree, _) = world.open().unwrap();
+    // A flush without rows writes no table, whose sync of the directory would hide it.
+    tree.seal(Boundary { index: LogIndex(1), ..Boundary::default() });
+    world.run();
+    assert_eq!(tree.flushed().index, LogIndex(1));
+    let image = world.driver.crashed(Pattern::Nothing, 1);
+    let mut world = World::new(SimDisk::from_image(image, 2, Faults::default()));
+    let (_, boundary) = world.open().unwrap();
+    assert_eq!(boundary.index, LogIndex(1));
+}
+
+/// O1: a tree whose tables cannot be read, or that always has something to compact, keeps no other tree from compacting.
+#[test]
+fn trees_take_turns_at_compacting() {
+    for unreadable in [false, true] {
+        let mut world = sim(Faults::default());
+        let (busy, _) = world.open().unwrap();
+        let engine = world.engine.clone();
+        let (other, _) = world.wait(async move { engine.open_tree(TreeId(17)).await }).unwrap();
+        fill(&busy, 1, 1);
+        world.run();
+        if unreadable {
+            let rule = pinion_wal::disk::sim::Rule {
+                kind: Some(OpKind::Read),
+                path_part: "tree-00000016/".into(),
+                nth: 1,
+                for_ever: true,
+                fault: Fault::Error(5),
+            };
+            world.driver.set_faults(Faults { rules: vec![rule], ..Faults::default() });
+        }
+        for index in 2..30 {
+            fill(&busy, index, index);
+            fill(&other, index, index);
+            world.run();
+        }
+        assert!(other.room() && other.metrics().work.compactions > 3, "{:?}", other.metrics());
+        assert_eq!(busy.room(), !unreadable);
+        assert_eq!(busy.metrics().trouble.is_some(), unreadable);
     }
 }
 

@@ -100,6 +100,55 @@ fn a_full_level_0_gets_no_small_tables() {
     assert_eq!(answered(&mut node, 4, "z"), overloaded);
 }
 
+/// D4: a damaged table is never merged. When those above it have filled level 0, writes are refused for good, and why is
+/// said: waiting would not help.
+#[test]
+fn damaged_tables_that_hold_up_the_others_are_told() {
+    let mut options = SimOptions::small(1, 1);
+    options.rows.level0_tables_compact = 2;
+    options.rows.level0_tables_max = 4;
+    options.rows.memtable_bytes_seal = 16 << 10;
+    let started = |sim, options: &SimOptions| {
+        SimNode::start(sim, options.clone()).unwrap_or_else(|refused| panic!("{}", refused.1))
+    };
+    let mut node = started(SimDisk::new(1, Faults::default()), &options);
+    assert!(node.run_ready());
+    let group = GroupId(16);
+    let answered = |node: &mut SimNode, slot, key: &str, value: &str| {
+        let mut builder = BatchBuilder::default();
+        let (key, value) = (Key::new(key.as_bytes()), value.as_bytes());
+        let (when, expire) = (SetWhen::Always, Expire::Keep);
+        builder.push(&Command::Set { key, value, when, expire, get: false });
+        node.submit(group, builder.finish(Kind::Commands, Origin { node: NodeId(1), core: CoreId(0), slot }));
+        let to = ReplyTo { core: CoreId(0), slot, index: 0 };
+        (0..20_000).find_map(|_| {
+            node.step();
+            node.take_reply(to)
+        })
+    };
+    let ok = Some(OwnedReply::Plain(Reply::Ok));
+    let large = "x".repeat(20_000);
+    assert_eq!(answered(&mut node, 1, "k", &large), ok);
+    node.pass(1_000_000);
+    let mut image = node.into_disk().crashed(Pattern::Everything, 1);
+    let mut paths = image.paths().into_iter().map(|(path, _)| path);
+    let path = paths.find(|path| path.starts_with("tree-00000016/") && path.ends_with(".table"));
+    image.flip(&path.expect("the row is in a table"), 100, 3);
+    let mut node = started(SimDisk::from_image(image, 1, Faults::default()), &options);
+    assert!(node.run_ready());
+    let mut answers = Vec::new();
+    for slot in 0..8 {
+        // A write of the damaged row itself would halt the group.
+        answers.push(answered(&mut node, slot, &format!("other{slot}"), &large));
+        node.pass(1_000_000);
+    }
+    let told = Some(OwnedReply::Plain(Reply::Error(ReplyError::TablesDamaged)));
+    assert_eq!((&answers[0], &answers[7]), (&ok, &told), "{answers:?}");
+    assert!(answers.iter().all(|answer| *answer == ok || *answer == told));
+    assert!(!ReplyError::TablesDamaged.retryable());
+    assert_eq!(node.cores()[0].damaged_tables(), 1);
+}
+
 /// O1: a start fills no more than the budget of the memtables, whatever the log holds.
 #[test]
 fn a_replay_stays_within_the_budget() {

@@ -155,7 +155,11 @@ fn damaged_groups_are_counted() {
     let flags = ["--cores", &cpus, "--memory", "128MiB", "--groups", "2"];
     let mut server = Server::start(&scratch, &flags);
     let mut client = server.connect();
-    assert!(client.ask(&["INFO", "server"]).contains("groups_damaged:0\r\ngroups_halted:0\r\n"));
+    assert!(
+        client
+            .ask(&["INFO", "server"])
+            .contains("groups_damaged:0\r\ngroups_halted:0\r\ntables_damaged:0\r\n")
+    );
     for key in 0..100 {
         assert_eq!(client.ask(&["SET", &format!("key:{key}"), "v"]), "OK");
     }
