@@ -68,6 +68,15 @@ pub const APPLY_WRITTEN_BYTES_MAX: usize = 4 << 20;
 /// A buffer for rows that has grown beyond this is freed.
 pub const APPLY_CELL_BYTES_KEPT: usize = 256 << 10;
 
+/// Bytes of the values that one read of several keys answers: as many as one batch can write.
+pub const READ_BYTES_MAX: usize = BATCH_BYTES_MAX;
+/// Rows that such a read asks the disk for at the same time.
+pub const READ_ROWS_IN_FLIGHT: usize = 16;
+/// Bytes of keys after which a page of SCAN, or of a sweep for expired keys, ends.
+pub const PAGE_BYTES_MAX: usize = 1 << 20;
+/// Bytes of the pattern of a SCAN.
+pub const PATTERN_BYTES_MAX: usize = 1 << 10;
+
 /// Rows of a group that a sweep for expired keys looks at in one page.
 pub const REAP_ROWS: u32 = 512;
 /// Rest between two pages of a sweep, in milliseconds.

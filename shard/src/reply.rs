@@ -145,6 +145,19 @@ pub enum OwnedReply {
     Page(u64, Vec<Vec<u8>>),
 }
 
+impl OwnedReply {
+    /// Bytes of values and keys that it holds.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Plain(_) => 0,
+            Self::Bulk(bytes) | Self::Simple(bytes) => bytes.len(),
+            Self::Array(items) => items.iter().map(Self::bytes).sum(),
+            Self::Page(_, keys) => keys.iter().map(Vec::len).sum(),
+        }
+    }
+}
+
 impl From<Reply<'_>> for OwnedReply {
     /// Takes a reply that is complete in itself: not the head of an array, nor that of a page with keys.
     fn from(reply: Reply<'_>) -> Self {

@@ -5,11 +5,16 @@
 
 use std::rc::Rc;
 
+use pinion_wal::task::Spawner;
+
 use crate::cell::{Cell, CellTag};
 use crate::error::ReadError;
 use crate::ids::Timestamp;
 use crate::memtable::{Memtable, MemtableCursor};
 use crate::table::{RunWalk, Table};
+
+/// Keys that are passed between two offers to let other tasks run.
+const KEYS_PER_PACE: u32 = 32;
 
 /// Keys from `from` (inclusive) up to `to` (exclusive; all if none).
 #[derive(Clone, Copy, Debug, Default)]
@@ -44,6 +49,9 @@ pub struct Cursor {
     value: Vec<u8>,
     /// A buffer for the next key.
     spare: Vec<u8>,
+    /// Lets other tasks run when many keys without a visible row are passed.
+    spawner: Spawner,
+    passed: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +71,7 @@ impl Cursor {
         runs: impl Iterator<Item = Vec<Rc<Table>>>,
         range: KeyRange<'_>,
         at: Timestamp,
+        spawner: Spawner,
     ) -> Self {
         let memtables = memtables.map(|table| {
             let walk = MemtableCursor::new(table);
@@ -78,6 +87,8 @@ impl Cursor {
             key: None,
             value: Vec::new(),
             spare: Vec::new(),
+            spawner,
+            passed: 0,
         }
     }
 
@@ -128,6 +139,10 @@ impl Cursor {
             if let Some((at, CellTag::Inline)) = found {
                 let key = self.key.as_deref().expect("just set");
                 return Ok(Some(Row { key, at, value: &self.value }));
+            }
+            self.passed = self.passed.wrapping_add(1);
+            if self.passed.is_multiple_of(KEYS_PER_PACE) {
+                self.spawner.pace().await;
             }
         }
     }

@@ -320,7 +320,8 @@ impl Tree {
         let memtables = self.shared.memtables.borrow();
         let sealed = memtables.sealed.iter().map(|(sealed, _)| sealed.clone());
         let memtables = std::iter::once(memtables.active.clone()).chain(sealed);
-        Cursor::new(memtables, self.shared.version.borrow().runs(), range, at)
+        let spawner = self.shared.engine.spawner.clone();
+        Cursor::new(memtables, self.shared.version.borrow().runs(), range, at, spawner)
     }
 
     /// Ends the active memtable at an entry boundary: it holds exactly the rows after the previous boundary up to

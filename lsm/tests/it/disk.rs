@@ -397,6 +397,39 @@ fn trees_take_turns_at_compacting() {
     }
 }
 
+/// A cursor that passes many keys without a visible row lets other tasks run meanwhile.
+#[test]
+fn a_cursor_yields_among_deleted_keys() {
+    struct Counting(StdCell<u64>);
+    impl Ticks for Counting {
+        fn now(&self) -> u64 {
+            self.0.set(self.0.get() + 1);
+            self.0.get()
+        }
+
+        fn per_micro(&self) -> u64 {
+            1
+        }
+    }
+    let (disk, mut tasks) = (Disk::new(), Tasks::new(Rc::new(Counting(StdCell::new(0)))));
+    let engine = Engine::new(disk.clone(), tasks.spawner(), Cache::new(1 << 20), Options::default());
+    let mut driver = SimDisk::new(1, Faults::default());
+    let (tree, _) =
+        block_on(&disk, &mut driver, Some(&mut tasks), async move { engine.open_tree(TREE).await }).unwrap();
+    for number in 0..50_000 {
+        let key = key(number);
+        tree.put(&key, Tree::hash(&key), Timestamp(1), Cell::Tombstone);
+    }
+    let mut cursor = tree.cursor(KeyRange::default(), Timestamp(1));
+    let mut walk = std::pin::pin!(async { cursor.next().await.map(|row| row.is_none()) });
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let mut polls = 1;
+    while walk.as_mut().poll(&mut context).is_pending() {
+        polls += 1;
+    }
+    assert!(polls > 10, "{polls} polls");
+}
+
 /// A failed output is abandoned whole and built again under a new number.
 #[test]
 fn a_failed_flush_starts_over() {

@@ -110,6 +110,10 @@ pub(super) struct Line {
     charged: usize,
     /// The largest row that one of them may leave to those behind it.
     largest: usize,
+    /// Bytes of the replies of executed commands in line.
+    answered_bytes: usize,
+    /// They kept commands from being executed that could be.
+    held_back: bool,
 }
 
 /// What fetches tell the line.
@@ -152,7 +156,17 @@ impl Line {
             row_bytes: Cell::new(APPLY_ROW_BYTES),
         };
         let (metrics, steps, shared) = (Metrics::default(), VecDeque::new(), Rc::new(shared));
-        Self { metrics, steps, lanes, spawner, shared, charged: 0, largest: 0 }
+        Self {
+            metrics,
+            steps,
+            lanes,
+            spawner,
+            shared,
+            charged: 0,
+            largest: 0,
+            answered_bytes: 0,
+            held_back: false,
+        }
     }
 
     pub const fn spawner(&self) -> &Spawner {
@@ -168,6 +182,12 @@ impl Line {
         self.shared.fetched_bytes.get()
     }
 
+    /// Bytes of replies that wait for those before them.
+    #[cfg(test)]
+    pub const fn answered_bytes(&self) -> usize {
+        self.answered_bytes
+    }
+
     /// Whether one more command may be admitted: one always may, others while all together may write no more than
     /// `room_bytes`. What is in line is executed in any case: no memtable is sealed before.
     pub fn has_room(&self, room_bytes: usize) -> bool {
@@ -175,6 +195,7 @@ impl Line {
         self.is_empty()
             || self.len() < APPLY_STEPS_MAX
                 && self.charged < room_bytes.min(APPLY_FETCHED_BYTES_MAX)
+                && self.answered_bytes < APPLY_FETCHED_BYTES_MAX
                 && self.fetched_bytes().saturating_add(expected) < APPLY_FETCHED_BYTES_MAX
     }
 
@@ -250,6 +271,10 @@ impl Line {
         let (mut held, all) = (0, self.lanes.all());
         let blind_to_lanes = planted::is("lanes-do-not-hold");
         for at in 0..self.steps.len() {
+            if at > 0 && self.answered_bytes >= APPLY_FETCHED_BYTES_MAX {
+                self.held_back = true;
+                break;
+            }
             let Step { entry, work } = &mut self.steps[at];
             let Work::Waiting(waiting) = work else { continue };
             let halt = |cause: HaltCause| Halt { index: *entry, cause };
@@ -265,6 +290,7 @@ impl Line {
                         self.shared.fetched_bytes.set(self.shared.fetched_bytes.get() - used);
                         self.charged -= waiting.charge;
                         let reply = reply.expect("a performed command has answered");
+                        self.answered_bytes += reply.bytes();
                         *work = Work::Done(waiting.item.clone(), reply);
                         self.metrics.overtook += u64::from(held != 0);
                     }
@@ -282,6 +308,16 @@ impl Line {
         Ok(())
     }
 
+    /// Whether [`Line::progress`] was kept from something that it can do now, since replies have left.
+    pub fn goes_on(&mut self) -> bool {
+        let goes_on = self.held_back && self.answered_bytes < APPLY_FETCHED_BYTES_MAX;
+        if goes_on {
+            self.held_back = false;
+            self.shared.stirred.set(true);
+        }
+        goes_on
+    }
+
     /// What stands at the front and is done.
     pub fn publish(&mut self) -> Option<Published> {
         if matches!(self.steps.front()?.work, Work::Waiting(_)) {
@@ -289,7 +325,10 @@ impl Line {
         }
         let Step { entry, work } = self.steps.pop_front()?;
         Some(match work {
-            Work::Done(item, reply) => Published::Command(entry, item, reply),
+            Work::Done(item, reply) => {
+                self.answered_bytes -= reply.bytes();
+                Published::Command(entry, item, reply)
+            }
             Work::End(term) => Published::Entry(entry, term),
             Work::Waiting(_) => unreachable!("looked at above"),
         })

@@ -332,11 +332,18 @@ impl Apply {
 
     /// Executes and publishes what is in flight.
     fn progress(&mut self, out: &mut impl Replies) -> Result<(), Halt> {
-        if self.line.is_empty() {
-            return Ok(());
+        while !self.line.is_empty() {
+            let Self { tree, state, cell, written_bytes: written, line, .. } = self;
+            line.progress(&mut Ground { tree, state, cell, written })?;
+            self.publish(out);
+            if !self.line.goes_on() {
+                break;
+            }
         }
-        let Self { tree, state, cell, written_bytes: written, line, .. } = self;
-        line.progress(&mut Ground { tree, state, cell, written })?;
+        Ok(())
+    }
+
+    fn publish(&mut self, out: &mut impl Replies) {
         while let Some(published) = self.line.publish() {
             match published {
                 Published::Command(entry, item, reply) => {
@@ -349,7 +356,6 @@ impl Apply {
                 Published::Entry(index, term) => self.applied = (index, term),
             }
         }
-        Ok(())
     }
 
     fn seal_if_asked(&mut self) -> bool {

@@ -120,7 +120,7 @@ impl State {
 
     /// Keeps of the flushes that every reader has behind it only the last.
     fn trim(&mut self) {
-        let behind = self.flushes.iter().filter(|&&flush| flush <= self.safe_point).count();
+        let behind = self.flushes.partition_point(|&flush| flush <= self.safe_point);
         self.flushes.drain(..behind.saturating_sub(1));
     }
 

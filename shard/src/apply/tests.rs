@@ -362,6 +362,86 @@ fn rows_fetched_ahead_are_bounded_in_bytes() {
     assert!((1 << 20..=17 << 20).contains(&most), "{most} bytes were held");
 }
 
+/// O1: what a read of several keys answers is bounded in bytes, whether its rows are in memory or on the disk.
+#[test]
+fn a_read_of_many_keys_is_bounded_in_bytes() {
+    let mut replica = Replica::open(1);
+    let value = vec![7; 1 << 20];
+    replica.execute(100, 0, &[set(b"large", &value)]);
+    for _ in 0..2 {
+        let fits = [b"large".as_slice(); 64];
+        let answer = replica.read_at(&Read::MGet { keys: crate::List::new(&fits) }, 100, 0);
+        assert_eq!(answer, OwnedReply::Array(vec![OwnedReply::Bulk(value.clone()); 64]));
+        let too_many = [b"large".as_slice(); 1_000];
+        let answer = replica.read_at(&Read::MGet { keys: crate::List::new(&too_many) }, 100, 0);
+        assert_eq!(answer, OwnedReply::Plain(Reply::Error(ReplyError::Overloaded)));
+        replica.apply.request_seal();
+        while replica.run_once().expect("nothing is executed") || replica.step_disk() {}
+    }
+}
+
+/// O1: a page of SCAN ends when its keys have many bytes, whatever was asked for; all pages together have all keys.
+#[test]
+fn a_page_of_large_keys_is_short() {
+    let mut replica = Replica::open(1);
+    let names: Vec<Vec<u8>> = (0..100_u8).map(|number| vec![number; 32 << 10]).collect();
+    let commands: Vec<_> = names.iter().map(|name| set(name, b"v")).collect();
+    replica.execute(100, 0, &commands);
+    let (mut cursor, mut found, mut pages) = (0, Vec::new(), 0);
+    loop {
+        let scan = Read::Scan { cursor, count: 65_536, pattern: b"", kind: crate::TypeFilter::Any };
+        let OwnedReply::Page(next, keys) = replica.read_at(&scan, 199, 0) else { panic!("no page") };
+        assert!(keys.iter().map(Vec::len).sum::<usize>() <= crate::limits::PAGE_BYTES_MAX + (32 << 10));
+        (cursor, pages) = (next, pages + 1);
+        found.extend(keys);
+        if cursor == 0 {
+            break;
+        }
+    }
+    found.sort();
+    assert_eq!((found, pages), (names, 4));
+}
+
+/// O1: answers that wait for a row of a command before them are bounded in bytes, too.
+#[test]
+fn answers_that_wait_are_bounded_in_bytes() {
+    let mut replica = Replica::open(8);
+    let small: Vec<_> = (0..60_u8).map(|number| [number, 0]).collect();
+    // It has a block for itself, which no other read brings into the cache.
+    let large = vec![7; 64 << 10];
+    let mut commands = vec![set(b"cold", &large)];
+    commands.extend(small.iter().map(|name| set(name, b"v")));
+    replica.execute(100, 0, &commands);
+    replica.apply.request_seal();
+    while replica.run_once().expect("nothing is executed") || replica.step_disk() {}
+    // Rows that are being read are taken for small from now on.
+    for name in &small {
+        let base = replica.next_index().0 + 170;
+        let append = Command::Append { key: Key::new(name), value: b"x" };
+        replica.apply.submit(entry(replica.next_index().0, base, 0, &[append])).expect("it is the next");
+        while replica.run_once().expect("it runs") || replica.step_disk() || !replica.apply.is_idle() {}
+    }
+    replica.take_replies();
+    let value = vec![7; 1 << 20];
+    for number in 0..100_u8 {
+        replica.execute(500 + u64::from(number), 0, &[set(&[number], &value)]);
+    }
+    let take = |name| Command::GetDel { key: Key::new(name) };
+    let names: Vec<_> = (0..100_u8).map(|number| [number]).collect();
+    let mut commands = vec![Command::Append { key: Key::new(b"cold"), value: b"x" }];
+    commands.extend(names.iter().map(|name| take(name)));
+    replica.apply.submit(entry(replica.next_index().0, 1_000, 0, &commands)).expect("it is the next");
+    let mut most = 0;
+    while replica.run_once().expect("it can be executed") || replica.step_disk() || !replica.apply.is_idle() {
+        most = most.max(replica.apply.line.answered_bytes());
+    }
+    let replies = replica.take_replies();
+    assert_eq!(replies.len(), 101);
+    assert!(replies[1..].iter().all(|(_, reply)| *reply == OwnedReply::Bulk(value.clone())));
+    assert!((1 << 20..=17 << 20).contains(&most), "{most} bytes were held");
+    assert_eq!(replica.apply.line.answered_bytes(), 0);
+}
+
 /// A value larger than a chunk of the memtable, and what is written after it.
 #[test]
 fn a_large_value_disturbs_no_other() {

@@ -11,7 +11,7 @@ use pinion_wal::task::{Class, Spawner};
 
 use super::Groups;
 use crate::key::{REDIS_KEYSPACE, RowKind, ScanPosition, decode_row};
-use crate::limits::{REAP_PAUSE_MS, REAP_ROWS};
+use crate::limits::{PAGE_BYTES_MAX, REAP_PAUSE_MS, REAP_ROWS};
 use crate::{Control, List, Row, Timestamp};
 
 /// Where the sweep of a group stands.
@@ -58,6 +58,11 @@ impl Groups {
         if sweep.looking || sweep.next_deadline(entries, time_ms).is_none_or(|due| now < due) {
             return;
         }
+        // Tombstones take memory, too.
+        if !member.group.machine.apply.tree().room() {
+            sweep.rest = now.plus_millis(pause_ms);
+            return;
+        }
         if sweep.cursor == 0 {
             sweep.began_at = Some(entries);
             sweep.earliest = None;
@@ -66,10 +71,11 @@ impl Groups {
         sweep.looking = true;
         let apply = &member.group.machine.apply;
         let (tree, published) = (apply.tree().clone(), apply.published());
+        let forgotten = apply.state().forgotten(published);
         let time_ms = member.group.read_time(time_ms);
         let (found, cursor, spawner) = (sweep.found.clone(), sweep.cursor, self.spawner.clone());
         self.spawner.spawn(Class::Background, async move {
-            *found.borrow_mut() = Some(look(&tree, &spawner, published, time_ms, cursor).await);
+            *found.borrow_mut() = Some(look(&tree, &spawner, (published, forgotten), time_ms, cursor).await);
         });
     }
 
@@ -101,26 +107,37 @@ impl Groups {
     }
 }
 
-/// Looks through a page of rows. A row that cannot be read ends the sweep: reads of clients report it.
-async fn look(tree: &Tree, spawner: &Spawner, at: Timestamp, time_ms: u64, cursor: u64) -> Page {
+/// Looks through a page of rows as they were `at`, without those that a FLUSHALL has `forgotten`. A row that cannot be read
+/// ends the sweep: reads of clients report it.
+async fn look(
+    tree: &Tree,
+    spawner: &Spawner,
+    (at, forgotten): (Timestamp, Timestamp),
+    time_ms: u64,
+    cursor: u64,
+) -> Page {
     let from = ScanPosition(cursor).first_row(REDIS_KEYSPACE);
     let to = [REDIS_KEYSPACE.kind, REDIS_KEYSPACE.id + 1];
     let mut rows = tree.cursor(KeyRange { from: &from, to: Some(&to) }, at);
     let mut page = Page { expired: Vec::new(), earliest: None, next: 0 };
-    let (mut looked, mut last) = (0, None);
+    let (mut looked, mut bytes, mut last) = (0, 0, None);
     while let Ok(Some(row)) = rows.next().await {
         let mut raw = Vec::new();
         let parts = decode_row(row.key, &mut raw).filter(|parts| parts.kind == RowKind::Metadata as u8);
         let Some(parts) = parts else { continue };
-        if looked >= REAP_ROWS && last != Some(parts.position) {
+        let full = looked >= REAP_ROWS || bytes >= PAGE_BYTES_MAX;
+        if full && last != Some(parts.position) {
             page.next = parts.position.0;
             break;
         }
         looked += 1;
         last = Some(parts.position);
         let expiry_ms = Row::decode(row.value).ok().and_then(|row| row.expiry_ms);
-        match expiry_ms {
-            Some(expiry) if time_ms > expiry => page.expired.push(raw),
+        match expiry_ms.filter(|_| row.at > forgotten) {
+            Some(expiry) if time_ms > expiry => {
+                bytes += raw.len();
+                page.expired.push(raw);
+            }
             Some(expiry) => page.earliest = Some(page.earliest.map_or(expiry, |known| known.min(expiry))),
             None => {}
         }

@@ -11,12 +11,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use pinion_lsm::{Get, Hint, Probe, Tree};
-use pinion_wal::task::Spawner;
+use pinion_wal::task::{Class, Spawner};
 
 pub use glob::glob_matches;
 
 use crate::apply::{Apply, Place, live};
 use crate::key::REDIS_KEYSPACE;
+use crate::limits::{READ_BYTES_MAX, READ_ROWS_IN_FLIGHT};
 use crate::reply::OwnedReply;
 use crate::row::{Row, RowError};
 use crate::{Key, List, Read, Replies, Reply, ReplyError, ReplyTo, Timestamp, ValueType};
@@ -266,11 +267,13 @@ impl Snapshot {
 
     /// The answer to a read of several keys, if memory has all of their rows.
     fn many_in_memory(&self, read: &Read<'_>, keys: List<'_>) -> Option<OwnedReply> {
-        let mut rows = Vec::with_capacity(keys.len());
+        let mut rows = Kept::default();
         for key in keys.keys() {
-            rows.push(self.try_row(&key, |row| keep(read, row)).ok()?.ok()?);
+            if !rows.push(self.try_row(&key, |row| keep(read, row)).ok()?.ok()?) {
+                return Some(TOO_MUCH);
+            }
         }
-        Some(answer_many(read, rows.into_iter()))
+        Some(answer_many(read, rows.rows.into_iter()))
     }
 
     async fn answer(&self, read: &Read<'_>) -> Result<OwnedReply, ReadFailure> {
@@ -285,38 +288,53 @@ impl Snapshot {
         }
     }
 
-    /// Reads several rows with all their disk reads in flight at once.
+    /// Reads several rows, some of their disk reads in flight at once.
     async fn many(&self, read: &Read<'_>, keys: List<'_>) -> Result<OwnedReply, ReadFailure> {
-        enum Found {
-            Now(Option<Vec<u8>>),
-            Later(
-                pinion_wal::task::Join<
-                    Result<Option<(Timestamp, pinion_lsm::OwnedCell)>, pinion_lsm::ReadError>,
-                >,
-            ),
-        }
-        let mut found = Vec::with_capacity(keys.len());
-        for key in keys.keys() {
-            found.push(match self.try_row(&key, |row| keep(read, row)) {
-                Ok(row) => Found::Now(row?),
-                Err(probe) => {
+        let mut rows = Kept::default();
+        let mut keys = keys.keys().peekable();
+        while keys.peek().is_some() {
+            let mut found = Vec::with_capacity(READ_ROWS_IN_FLIGHT);
+            for key in keys.by_ref().take(READ_ROWS_IN_FLIGHT) {
+                found.push(self.try_row(&key, |row| keep(read, row)).map_err(|probe| {
                     let tree = self.tree.clone();
-                    let class = pinion_wal::task::Class::Client;
-                    Found::Later(self.spawner.spawn_join(class, async move { tree.read(probe).await }))
+                    self.spawner.spawn_join(Class::Client, async move { tree.read(probe).await })
+                }));
+            }
+            for found in found {
+                let row = match found {
+                    Ok(row) => row?,
+                    Err(join) => match join.await? {
+                        Some((at, cell)) => {
+                            keep(read, live(at, cell.borrow(), self.forgotten, self.time_ms)?)
+                        }
+                        None => None,
+                    },
+                };
+                if !rows.push(row) {
+                    return Ok(TOO_MUCH);
                 }
-            });
+            }
         }
-        let mut rows = Vec::with_capacity(found.len());
-        for found in found {
-            rows.push(match found {
-                Found::Now(row) => row,
-                Found::Later(join) => match join.await? {
-                    Some((at, cell)) => keep(read, live(at, cell.borrow(), self.forgotten, self.time_ms)?),
-                    None => None,
-                },
-            });
-        }
-        Ok(answer_many(read, rows.into_iter()))
+        Ok(answer_many(read, rows.rows.into_iter()))
+    }
+}
+
+/// The answer to a read of more than [`READ_BYTES_MAX`].
+const TOO_MUCH: OwnedReply = OwnedReply::Plain(Reply::Error(ReplyError::Overloaded));
+
+/// What a read of several keys has kept of their rows so far.
+#[derive(Default)]
+struct Kept {
+    rows: Vec<Option<Vec<u8>>>,
+    bytes: usize,
+}
+
+impl Kept {
+    /// Adds a row; answers whether that was not too much.
+    fn push(&mut self, row: Option<Vec<u8>>) -> bool {
+        self.bytes += row.as_ref().map_or(0, Vec::len);
+        self.rows.push(row);
+        self.bytes <= READ_BYTES_MAX
     }
 }
 

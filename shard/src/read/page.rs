@@ -8,6 +8,7 @@ use pinion_lsm::KeyRange;
 use super::{ReadFailure, Snapshot, glob_matches};
 use crate::apply::live;
 use crate::key::{REDIS_KEYSPACE, RowKind, ScanPosition, decode_row};
+use crate::limits::PAGE_BYTES_MAX;
 use crate::reply::OwnedReply;
 use crate::{Reply, TypeFilter, ValueType};
 
@@ -32,45 +33,56 @@ impl Snapshot {
             typed && (pattern.is_empty() || glob_matches(pattern, raw))
         };
         let visit = |raw: &mut Vec<u8>, found| {
+            let bytes = raw.len();
             if wanted(raw, found) {
                 keys.push(std::mem::take(raw));
             }
+            bytes
         };
-        let next = self.visit_page(cursor, count, visit).await?;
+        // A pattern may take as long as many rows.
+        let rows_per_pace = if pattern.is_empty() { ROWS_PER_PACE } else { 1 };
+        let next = self.visit_page(cursor, count, rows_per_pace, visit).await?;
         Ok(OwnedReply::Page(next, keys))
     }
 
     pub(super) async fn db_size(&self, cursor: u64, count: u32) -> Result<OwnedReply, ReadFailure> {
         let mut keys = 0;
-        let cursor = self.visit_page(cursor, count, |_, _| keys += 1).await?;
+        let visit = |_: &mut Vec<u8>, _| {
+            keys += 1;
+            0
+        };
+        let cursor = self.visit_page(cursor, count, ROWS_PER_PACE, visit).await?;
         Ok(OwnedReply::Plain(Reply::Page { cursor, count: keys }))
     }
 
-    /// Visits the live keys of about `count` rows from `cursor` on; answers the next cursor, 0 after the last row.
+    /// Visits the live keys of about `count` rows from `cursor` on, fewer when `visit` says that they have many bytes; answers
+    /// the next cursor, 0 after the last row.
     async fn visit_page(
         &self,
         cursor: u64,
         count: u32,
-        mut visit: impl FnMut(&mut Vec<u8>, ValueType),
+        rows_per_pace: u32,
+        mut visit: impl FnMut(&mut Vec<u8>, ValueType) -> usize,
     ) -> Result<u64, ReadFailure> {
         let from = ScanPosition(cursor).first_row(REDIS_KEYSPACE);
         let to = [REDIS_KEYSPACE.kind, REDIS_KEYSPACE.id + 1];
         let mut rows = self.tree.cursor(KeyRange { from: &from, to: Some(&to) }, self.at);
-        let (mut looked, mut last, mut raw) = (0, None, Vec::new());
+        let (mut looked, mut bytes, mut last, mut raw) = (0, 0, None, Vec::new());
         while let Some(row) = rows.next().await? {
             raw.clear();
             let parts = decode_row(row.key, &mut raw).filter(|parts| parts.kind == RowKind::Metadata as u8);
             let Some(parts) = parts else { continue };
-            if looked >= count.max(1) && last != Some(parts.position) {
+            let full = looked >= count.max(1) || bytes >= PAGE_BYTES_MAX;
+            if full && last != Some(parts.position) {
                 return Ok(parts.position.0);
             }
             looked += 1;
             last = Some(parts.position);
             let cell = pinion_lsm::Cell::Inline(row.value);
             if let Some(found) = live(row.at, cell, self.forgotten, self.time_ms)? {
-                visit(&mut raw, found.kind);
+                bytes += visit(&mut raw, found.kind);
             }
-            if looked % ROWS_PER_PACE == 0 {
+            if looked % rows_per_pace == 0 {
                 self.spawner.pace().await;
             }
         }

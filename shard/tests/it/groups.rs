@@ -587,6 +587,57 @@ fn a_read_does_not_judge_expiry_ahead_of_the_log() {
     }
 }
 
+/// A node whose group holds `count` keys that expire after 300 ms.
+fn mortals(count: u32) -> SimNode {
+    let groups_options = Options { reap_ms: 1_000, wal: pinion_wal::Options::tiny(), ..Options::default() };
+    let options = SimOptions { groups_options, ..SimOptions::small(1, 1) };
+    let mut node = start(SimDisk::new(1, Faults::default()), options);
+    let mut builder = BatchBuilder::default();
+    for number in 0..count {
+        let name = format!("mortal {number}");
+        let (key, expire) = (Key::new(name.as_bytes()), Expire::In(300));
+        builder.push(&Command::Set { key, value: b"v", when: SetWhen::Always, expire, get: false });
+    }
+    node.submit(GROUP, builder.finish(Kind::Commands, Origin { node: NodeId(1), core: CoreId(0), slot: 3 }));
+    assert!(node.run_idle());
+    node
+}
+
+/// O1: reclaiming writes tombstones: it waits while there is no memory for them, and asks for no turn meanwhile.
+#[test]
+fn nothing_is_reaped_without_room() {
+    let mut node = mortals(1_000);
+    let engine = node.cores()[0].engine().clone();
+    let (before, room) = (engine.memtable_bytes(), engine.memtable_bytes_max());
+    engine.set_memtable_bytes_max(0);
+    let entries = node.applied(GROUP);
+    node.pass_to(node.now().wall_ms + 5_000);
+    assert!(engine.memtable_bytes() <= before, "{} of {before} bytes", engine.memtable_bytes());
+    assert!(node.applied(GROUP).0 <= entries.0 + 3, "{} after {entries}", node.applied(GROUP));
+    let deadline = node.cores()[0].next_deadline();
+    assert!(deadline.is_none_or(|at| at > node.now().mono), "it spins");
+    engine.set_memtable_bytes_max(room);
+    let before = node.cores()[0].machine(GROUP).expect("it lives here").state().digest;
+    node.pass_to(node.now().wall_ms + 5_000);
+    assert_ne!(node.cores()[0].machine(GROUP).expect("it lives here").state().digest, before, "reaped");
+}
+
+/// What a FLUSHALL has hidden is not reclaimed again, key by key, when it expires.
+#[test]
+fn what_was_flushed_is_not_reaped() {
+    let mut node = mortals(1_000);
+    let mut builder = BatchBuilder::default();
+    builder.push(&Command::FlushAll);
+    node.submit(GROUP, builder.finish(Kind::Commands, Origin { node: NodeId(1), core: CoreId(0), slot: 4 }));
+    assert!(node.run_idle());
+    node.pass_to(node.now().wall_ms + 400);
+    assert_eq!(write(&mut node, 5, &[("kept", "v")]), ok());
+    let digest = |node: &SimNode| node.cores()[0].machine(GROUP).expect("it lives here").state().digest;
+    let before = digest(&node);
+    node.pass_to(node.now().wall_ms + 6_000);
+    assert_eq!(digest(&node), before, "tombstones were written");
+}
+
 /// T6: what has expired is reclaimed by an entry of the log: its rows are gone for a reader that judges no expiry at all.
 #[test]
 fn expired_keys_are_reaped() {

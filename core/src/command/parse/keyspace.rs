@@ -1,6 +1,6 @@
 //! Commands on keys of any type.
 
-use pinion_shard::limits::KEY_BYTES_MAX;
+use pinion_shard::limits::{KEY_BYTES_MAX, PATTERN_BYTES_MAX};
 use pinion_shard::{Command, Expire, ExpireWhen, Read, TypeFilter};
 
 use super::string::Unit;
@@ -136,6 +136,9 @@ pub(in crate::command) fn scan(request: Request<'_>) -> Parsed<'_> {
             }
             count = u32::try_from(asked).map_or(SCAN_COUNT_MAX, |asked| asked.min(SCAN_COUNT_MAX));
         } else if is(option, "match") {
+            if value.len() > PATTERN_BYTES_MAX {
+                return Err(CommandError::Text("ERR pattern exceeds maximum allowed size (1024 bytes)"));
+            }
             pattern = value;
             empty = value.is_empty();
         } else if is(option, "type") {

@@ -105,6 +105,8 @@ fn scans() {
         refused(&format!("scan {cursor}"), "ERR invalid cursor");
     }
     refused("scan 0 count 0", "ERR syntax error");
+    let long = "x".repeat(pinion_shard::limits::PATTERN_BYTES_MAX + 1);
+    refused(&format!("scan 0 match {long}"), "ERR pattern exceeds maximum allowed size (1024 bytes)");
     refused("scan 0 match", "ERR syntax error");
     refused("scan 0 count a", "ERR value is not an integer or out of range");
 }
