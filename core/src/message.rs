@@ -373,11 +373,12 @@ pub fn put_quiet(out: &mut Vec<u8>) {
 }
 
 /// Errors without a field, by their code; `Moved` is [`MOVED`] plus its slot.
-const ERRORS: [ReplyError; 18] = [
+const ERRORS: [ReplyError; 19] = [
     ReplyError::WrongType,
     ReplyError::NotAnInteger,
     ReplyError::Overflow,
     ReplyError::StringTooLong,
+    ReplyError::AnswerTooLong,
     ReplyError::InvalidExpire,
     ReplyError::NoSuchKey,
     ReplyError::CrossSlot,

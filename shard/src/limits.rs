@@ -74,7 +74,7 @@ pub const READ_BYTES_MAX: usize = BATCH_BYTES_MAX;
 pub const READ_ROWS_IN_FLIGHT: usize = 16;
 /// Bytes of keys after which a page of SCAN, or of a sweep for expired keys, ends.
 pub const PAGE_BYTES_MAX: usize = 1 << 20;
-/// Bytes of the pattern of a SCAN.
+/// Bytes of a pattern: what it costs to match one grows with its length times that of the name.
 pub const PATTERN_BYTES_MAX: usize = 1 << 10;
 
 /// Rows of a group that a sweep for expired keys looks at in one page.

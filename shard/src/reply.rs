@@ -43,6 +43,9 @@ pub enum ReplyError {
     /// The string would grow beyond the limit.
     #[error("the string exceeds the maximum allowed size")]
     StringTooLong,
+    /// The answer would have more than [`READ_BYTES_MAX`](crate::limits::READ_BYTES_MAX).
+    #[error("the values of these keys have more than 64 MiB in one group: ask for fewer keys")]
+    AnswerTooLong,
     /// The expiry does not fit.
     #[error("the expire time is invalid")]
     InvalidExpire,

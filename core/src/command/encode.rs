@@ -48,6 +48,7 @@ fn encode_error(command: CommandId, error: ReplyError, encoder: &mut Encoder<'_>
         ReplyError::CrossSlot => {
             return encoder.error(b"CROSSSLOT Keys in request don't hash to the same slot");
         }
+        ReplyError::AnswerTooLong => "TOOLONG",
         ReplyError::ReadOnly => "READONLY",
         // Clients of Redis Cluster try again at this code; the request may succeed unchanged.
         ReplyError::Overloaded if planted::is("overload-is-final") => "ERR",
@@ -124,6 +125,7 @@ mod tests {
             ReplyError::TryAgain,
             ReplyError::Overloaded,
             ReplyError::NoSpace,
+            ReplyError::AnswerTooLong,
             ReplyError::ReadOnly,
             ReplyError::Poisoned,
             ReplyError::Damaged,

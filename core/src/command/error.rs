@@ -1,6 +1,6 @@
 //! What is wrong with a request, in the words of redis-server 7.0.15.
 
-use pinion_shard::limits::KEY_BYTES_MAX;
+use pinion_shard::limits::{KEY_BYTES_MAX, PATTERN_BYTES_MAX};
 
 use crate::resp::{Encoder, Request};
 
@@ -30,6 +30,8 @@ pub enum CommandError<'a> {
     HelloOption(&'a [u8]),
     /// A key beyond the limit.
     KeyTooLong,
+    /// A pattern beyond the limit.
+    PatternTooLong,
     /// A write whose keys lie in several slots.
     CrossSlot,
     /// An HTTP request that came astray, or was sent to do harm: the connection is closed without a word.
@@ -62,6 +64,12 @@ impl CommandError<'_> {
             CommandError::KeyTooLong => {
                 encoder.error(
                     format!("ERR key exceeds maximum allowed size ({KEY_BYTES_MAX} bytes)").as_bytes(),
+                );
+            }
+            CommandError::PatternTooLong => {
+                encoder.error(
+                    format!("ERR pattern exceeds maximum allowed size ({PATTERN_BYTES_MAX} bytes)")
+                        .as_bytes(),
                 );
             }
             CommandError::UnsupportedOption(option) => {

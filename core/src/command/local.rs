@@ -10,6 +10,7 @@ use pinion_shard::glob_matches;
 
 use super::action::Local;
 use super::error::CommandError;
+use super::parse::pattern;
 use crate::planted;
 use crate::resp::{Encoder, Protocol, Request};
 
@@ -87,7 +88,7 @@ pub fn answer(
         Local::ClientGetName if client.name.is_empty() => encoder.null(),
         Local::ClientGetName => encoder.bulk(&client.name),
         Local::ClientSetName => refusable(connection::set_name(request, client, out), client, out),
-        Local::ConfigGet => config_get(request, server, &mut encoder),
+        Local::ConfigGet => refusable(config_get(request, server, &mut encoder), client, out),
         Local::Time => time(server, &mut encoder),
         Local::CommandHelp => help::write("COMMAND", help::COMMAND, &mut encoder),
         Local::ClientHelp => help::write("CLIENT", help::CLIENT, &mut encoder),
@@ -102,16 +103,20 @@ fn refusable(result: Result<(), CommandError<'_>>, client: &Client, out: &mut Ve
     }
 }
 
-fn config_get(request: &Request<'_>, server: &impl Server, encoder: &mut Encoder<'_>) {
+fn config_get<'a>(
+    request: &Request<'a>,
+    server: &impl Server,
+    encoder: &mut Encoder<'_>,
+) -> Result<(), CommandError<'a>> {
     let mut found: Vec<(Vec<u8>, String)> = Vec::new();
     let mut seen: BTreeSet<Vec<u8>> = BTreeSet::new();
-    for pattern in request.args(2) {
-        let folded = pattern.to_ascii_lowercase();
-        let literal = memchr::memchr3(b'[', b'*', b'?', pattern).is_none();
+    for asked in request.args(2) {
+        let folded = pattern(asked)?.to_ascii_lowercase();
+        let literal = memchr::memchr3(b'[', b'*', b'?', asked).is_none();
         server.settings(&mut |name, value| {
             // A name comes back as it was asked for.
             let shown = match literal {
-                true if pattern.eq_ignore_ascii_case(name.as_bytes()) => pattern,
+                true if asked.eq_ignore_ascii_case(name.as_bytes()) => asked,
                 false if glob_matches(&folded, name.as_bytes()) => name.as_bytes(),
                 _ => return,
             };
@@ -125,6 +130,7 @@ fn config_get(request: &Request<'_>, server: &impl Server, encoder: &mut Encoder
         encoder.bulk(&name);
         encoder.bulk(value.as_bytes());
     }
+    Ok(())
 }
 
 fn time(server: &impl Server, encoder: &mut Encoder<'_>) {

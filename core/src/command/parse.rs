@@ -6,7 +6,7 @@ pub(super) mod keyspace;
 pub(super) mod string;
 
 use pinion_shard::Key;
-use pinion_shard::limits::KEY_BYTES_MAX;
+use pinion_shard::limits::{KEY_BYTES_MAX, PATTERN_BYTES_MAX};
 
 use super::lookup::{CommandId, lookup};
 use super::{Action, CommandError};
@@ -54,6 +54,11 @@ fn key<'a>(request: &Request<'a>) -> Result<Key<'a>, CommandError<'a>> {
         return Err(CommandError::KeyTooLong);
     }
     Ok(Key::new(bytes))
+}
+
+/// A pattern, if it is not too long.
+pub(super) fn pattern(bytes: &[u8]) -> Result<&[u8], CommandError<'_>> {
+    if bytes.len() > PATTERN_BYTES_MAX { Err(CommandError::PatternTooLong) } else { Ok(bytes) }
 }
 
 fn integer<'a>(bytes: &[u8]) -> Result<i64, CommandError<'a>> {

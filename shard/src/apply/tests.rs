@@ -374,7 +374,7 @@ fn a_read_of_many_keys_is_bounded_in_bytes() {
         assert_eq!(answer, OwnedReply::Array(vec![OwnedReply::Bulk(value.clone()); 64]));
         let too_many = [b"large".as_slice(); 1_000];
         let answer = replica.read_at(&Read::MGet { keys: crate::List::new(&too_many) }, 100, 0);
-        assert_eq!(answer, OwnedReply::Plain(Reply::Error(ReplyError::Overloaded)));
+        assert_eq!(answer, OwnedReply::Plain(Reply::Error(ReplyError::AnswerTooLong)));
         replica.apply.request_seal();
         while replica.run_once().expect("nothing is executed") || replica.step_disk() {}
     }

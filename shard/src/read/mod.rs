@@ -320,7 +320,7 @@ impl Snapshot {
 }
 
 /// The answer to a read of more than [`READ_BYTES_MAX`].
-const TOO_MUCH: OwnedReply = OwnedReply::Plain(Reply::Error(ReplyError::Overloaded));
+const TOO_MUCH: OwnedReply = OwnedReply::Plain(Reply::Error(ReplyError::AnswerTooLong));
 
 /// What a read of several keys has kept of their rows so far.
 #[derive(Default)]

@@ -3,6 +3,7 @@
 use pinion_shard::glob_matches;
 
 use crate::command::lookup::lookup;
+use crate::command::parse::pattern;
 use crate::command::{CommandError, Keys, Spec, TABLE};
 use crate::resp::{Encoder, Request};
 
@@ -116,7 +117,7 @@ pub(super) fn list<'a>(request: &Request<'a>, encoder: &mut Encoder<'_>) -> Answ
         let has = |category: &str| category.as_bytes()[1..].eq_ignore_ascii_case(value);
         names(everything.filter(|spec| spec.categories.split_ascii_whitespace().any(has)), encoder);
     } else if by.eq_ignore_ascii_case(b"pattern") {
-        let folded = value.to_ascii_lowercase();
+        let folded = pattern(value)?.to_ascii_lowercase();
         names(everything.filter(|spec| glob_matches(&folded, spec.name.as_bytes())), encoder);
     } else {
         return Err(CommandError::Syntax);

@@ -117,6 +117,11 @@ fn settings_are_found_by_name_and_by_pattern() {
     assert!(session.ask("config get *").starts_with("*6\r\n"));
     assert!(session.ask("config get A* max* append*").starts_with("*4\r\n"));
     assert_eq!(session.ask("config get foo"), "*0\r\n");
+    let long = "*x".repeat(600);
+    for command in ["config get", "config get foo", "command list filterby pattern"] {
+        let refused = "-ERR pattern exceeds maximum allowed size (1024 bytes)\r\n";
+        assert_eq!(session.ask(&format!("{command} {long}")), refused);
+    }
 }
 
 #[test]

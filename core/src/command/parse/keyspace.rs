@@ -1,10 +1,10 @@
 //! Commands on keys of any type.
 
-use pinion_shard::limits::{KEY_BYTES_MAX, PATTERN_BYTES_MAX};
+use pinion_shard::limits::KEY_BYTES_MAX;
 use pinion_shard::{Command, Expire, ExpireWhen, Read, TypeFilter};
 
 use super::string::Unit;
-use super::{integer, is, key};
+use super::{integer, is, key, pattern};
 use crate::command::action::{Keyed, KeyedKind};
 use crate::command::{Action, CommandError};
 use crate::resp::Request;
@@ -124,7 +124,7 @@ pub(in crate::command) fn flushall(request: Request<'_>) -> Parsed<'_> {
 
 pub(in crate::command) fn scan(request: Request<'_>) -> Parsed<'_> {
     let cursor = scan_cursor(request.arg(1)).ok_or(CommandError::Text("ERR invalid cursor"))?;
-    let (mut count, mut pattern, mut kind) = (SCAN_COUNT_DEFAULT, b"".as_slice(), TypeFilter::Any);
+    let (mut count, mut matching, mut kind) = (SCAN_COUNT_DEFAULT, b"".as_slice(), TypeFilter::Any);
     let mut empty = false;
     let mut args = request.args(2);
     while let Some(option) = args.next() {
@@ -136,10 +136,7 @@ pub(in crate::command) fn scan(request: Request<'_>) -> Parsed<'_> {
             }
             count = u32::try_from(asked).map_or(SCAN_COUNT_MAX, |asked| asked.min(SCAN_COUNT_MAX));
         } else if is(option, "match") {
-            if value.len() > PATTERN_BYTES_MAX {
-                return Err(CommandError::Text("ERR pattern exceeds maximum allowed size (1024 bytes)"));
-            }
-            pattern = value;
+            matching = pattern(value)?;
             empty = value.is_empty();
         } else if is(option, "type") {
             kind = if is(value, "string") { TypeFilter::String } else { TypeFilter::Other };
@@ -151,7 +148,7 @@ pub(in crate::command) fn scan(request: Request<'_>) -> Parsed<'_> {
         // No pattern matches all keys; an empty one matches none but the empty key.
         kind = TypeFilter::Other;
     }
-    Ok(Action::Scan { cursor, count, pattern, kind })
+    Ok(Action::Scan { cursor, count, pattern: matching, kind })
 }
 
 /// A cursor as the C function `strtoul` reads it: perhaps a sign, then digits; nothing at all is 0.
