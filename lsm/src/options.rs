@@ -21,7 +21,7 @@ pub struct Options {
     pub level1_bytes: u64,
     /// How much larger each deeper level may be.
     pub level_growth: u64,
-    /// A manifest is replaced by a new one after this many bytes.
+    /// A manifest is replaced by a new one after this many bytes, or twice its first record if that is more.
     pub manifest_bytes_max: u64,
     /// How tables are compressed, save those of the last level.
     pub compression: Compression,

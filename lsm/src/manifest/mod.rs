@@ -114,6 +114,8 @@ pub(crate) struct Manifest {
     file: FileId,
     /// A record did not fit the disk: what of it is there is unknown, and nothing may follow it.
     broken: bool,
+    /// Bytes of the first record, which holds the whole state of its time.
+    first_bytes: u64,
     end: u64,
     next_record: u32,
 }
@@ -146,8 +148,16 @@ impl Manifest {
         };
         let (file, bytes) = disk.open(&path, Access::ReadWrite).await.map_err(missing)?;
         // From here on the file is closed with the manifest.
-        let mut manifest =
-            Self { tree, disk: disk.clone(), number, file, broken: false, end: 0, next_record: 1 };
+        let mut manifest = Self {
+            tree,
+            disk: disk.clone(),
+            number,
+            file,
+            broken: false,
+            first_bytes: 0,
+            end: 0,
+            next_record: 1,
+        };
         if bytes > MANIFEST_BYTES_MAX {
             return Err(corruption(&path, 0, Flaw::Length, MANIFEST_BYTES_MAX, bytes).into());
         }
@@ -159,6 +169,8 @@ impl Manifest {
         let found = sector::decode(&buf[..len], &path, Origin { tree, number })?;
         let state = replay(&found.records, &path, tree)?;
         (manifest.broken, manifest.end) = (found.torn, found.end);
+        manifest.first_bytes =
+            found.records.first().map_or(0, |first| sector::record_bytes(first.len()) as u64);
         manifest.next_record = u32::try_from(found.records.len() + 1).expect("manifests are rolled over");
         Ok(Loaded { manifest, state })
     }
@@ -178,10 +190,19 @@ impl Manifest {
         let early = CreateError::Before;
         let (file, _) = disk.open(&manifest_path(tree, number), Access::CreateNew).await.map_err(early)?;
         let disk_kept = disk.clone();
-        let mut manifest =
-            Self { tree, disk: disk_kept, number, file, broken: false, end: 0, next_record: 1 };
+        let mut manifest = Self {
+            tree,
+            disk: disk_kept,
+            number,
+            file,
+            broken: false,
+            first_bytes: 0,
+            end: 0,
+            next_record: 1,
+        };
         let written = async {
             manifest.append(&state.snapshot(tree)).await?;
+            manifest.first_bytes = manifest.end;
             disk.sync(file).await?;
             let temporary = format!("{dir}/{CURRENT_NEXT}");
             write_current(disk, &temporary, tree, number).await
@@ -217,9 +238,10 @@ impl Manifest {
         Ok(())
     }
 
-    /// Whether the next edit needs a new file: this one is too long, or its end is unknown.
-    pub const fn must_roll_over(&self, bytes_max: u64) -> bool {
-        self.broken || self.end >= bytes_max
+    /// Whether the next edit needs a new file: this one is too long, or its end is unknown. A file that begins with a
+    /// large state may be twice as long as that, so that edits, not states, are what is written most.
+    pub fn must_roll_over(&self, bytes_max: u64) -> bool {
+        self.broken || self.end >= bytes_max.max(2 * self.first_bytes)
     }
 
     /// Removes the file of a manifest that another one has replaced. When it fails, the next open removes it.

@@ -430,6 +430,22 @@ fn a_cursor_yields_among_deleted_keys() {
     assert!(polls > 10, "{polls} polls");
 }
 
+/// A manifest whose first record is larger than a manifest should be is not written anew with every edit.
+#[test]
+fn a_large_state_is_not_written_with_every_edit() {
+    let mut world = World::new(SimDisk::new(1, Faults::default()));
+    let options = Options { manifest_bytes_max: 0, ..Options::default() };
+    world.engine = Engine::new(world.disk.clone(), world.tasks.spawner(), Cache::new(4 << 20), options);
+    let (tree, _) = world.open().unwrap();
+    for index in 1..=10 {
+        fill(&tree, index, index);
+        world.run();
+    }
+    let work = tree.metrics().work;
+    let edits = work.flushes + work.compactions;
+    assert!(edits >= 10 && (2..=edits / 2).contains(&work.rollovers), "{work:?}");
+}
+
 /// A failed output is abandoned whole and built again under a new number.
 #[test]
 fn a_failed_flush_starts_over() {
