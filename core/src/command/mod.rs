@@ -19,6 +19,7 @@
 //! | GETEX with an option, over a key that holds no string, with an invalid time | `WRONGTYPE` | the error of the time |
 //! | SCAN with MATCH, the empty key | found by `*` and an empty pattern | found by `*`, `**`, …; not by an empty pattern |
 //! | SCAN, COMMAND LIST, CONFIG GET, a pattern above `PATTERN_BYTES_MAX` | taken | `ERR pattern exceeds maximum allowed size (1024 bytes)` |
+//! | MGET of more than `READ_BYTES_MAX` from one group | taken | `TOOLONG …` |
 //! | SCAN, COUNT above 65536 | taken | counts as 65536 |
 //! | COMMAND DOCS | arguments and history | neither |
 //! | HELP of containers | all subcommands of Redis | those that are there |

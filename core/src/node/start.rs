@@ -255,7 +255,7 @@ fn groups(
     memtable_bytes: usize,
 ) -> pinion_shard::Options {
     let wal = pinion_wal::Options::default().with_buffer_bytes(log_buffer_bytes);
-    // What memtables cannot hold need not be replayed: a start then takes as long as the rows that are not flushed ask for.
+    // What memtables cannot hold need not be replayed, nor read again at every start.
     let retained_bytes_max = (memtable_bytes as u64).clamp(2 * wal.segment_bytes, wal.retained_bytes_max);
     let wal = pinion_wal::Options { retained_bytes_max, ..wal };
     pinion_shard::Options { proposal_bytes_max, wal, ..pinion_shard::Options::default() }

@@ -33,6 +33,27 @@ impl Pick {
         self.level + 1
     }
 
+    /// Bytes of its tables.
+    pub fn bytes(&self, levels: &[Vec<TableShape>]) -> u64 {
+        let sum = |level: usize, numbers: &[FileNumber]| -> u64 {
+            let tables = levels[level].iter().filter(|table| numbers.contains(&table.number));
+            tables.map(|table| table.bytes).sum()
+        };
+        sum(self.level, &self.inputs) + sum(self.target(), &self.below)
+    }
+
+    /// The same with half as many tables, the older ones, if it is of level 0.
+    pub fn smaller(&self, levels: &[Vec<TableShape>]) -> Option<Self> {
+        if self.level > 0 || self.inputs.len() < 2 {
+            return None;
+        }
+        let mut tables: Vec<&TableShape> =
+            levels[0].iter().filter(|table| self.inputs.contains(&table.number)).collect();
+        // Newest first: newer rows stay above older ones.
+        tables.drain(..tables.len().div_ceil(2));
+        with_below(levels, 0, &tables)
+    }
+
     /// The table may move as it is.
     pub fn is_move(&self) -> bool {
         self.inputs.len() == 1 && self.below.is_empty()
@@ -125,6 +146,26 @@ mod tests {
             let below = if pick.dead { "nothing".to_owned() } else { numbers(&pick.below) };
             format!("{}: {} + {below}", pick.level, numbers(&pick.inputs))
         })
+    }
+
+    /// D6: what does not fit the disk is compacted in parts, from the oldest table on, with what lies below it.
+    #[test]
+    fn a_smaller_pick_is_of_the_older_tables() {
+        let options = Options { level0_tables_compact: 2, ..Options::default() };
+        let levels = levels("5:a-z 4:a-c 3:d-f 2:d-e 1:a-b|6:a-b 7:c-c 8:d-d 9:x-z|");
+        let mut next = pick(&levels, &vec![Vec::new(); levels.len()], &options);
+        let mut seen = Vec::new();
+        while let Some(pick) = next {
+            let numbers = |numbers: &[FileNumber]| numbers.iter().map(|n| n.0).collect::<Vec<_>>();
+            seen.push((numbers(&pick.inputs), numbers(&pick.below), pick.bytes(&levels)));
+            next = pick.smaller(&levels);
+        }
+        let expected = [
+            (vec![5, 4, 3, 2, 1], vec![6, 7, 8, 9], 90),
+            (vec![2, 1], vec![6, 7, 8], 50),
+            (vec![1], vec![6], 20),
+        ];
+        assert_eq!(seen, expected);
     }
 
     #[test]

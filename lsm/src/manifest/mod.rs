@@ -205,13 +205,14 @@ impl Manifest {
             manifest.first_bytes = manifest.end;
             disk.sync(file).await?;
             let temporary = format!("{dir}/{CURRENT_NEXT}");
-            write_current(disk, &temporary, tree, number).await
-        };
-        written.await.map_err(CreateError::Before)?;
-        let installed = async {
+            write_current(disk, &temporary, tree, number).await?;
             if !pinion_wal::planted::is("manifest-directory-sync-lost") {
                 disk.sync_dir(&dir).await?;
             }
+            Ok(())
+        };
+        written.await.map_err(CreateError::Before)?;
+        let installed = async {
             disk.rename(&format!("{dir}/{CURRENT_NEXT}"), &format!("{dir}/{CURRENT}")).await?;
             if !pinion_wal::planted::is("manifest-directory-sync-lost") {
                 disk.sync_dir(&dir).await?;

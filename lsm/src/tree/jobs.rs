@@ -2,7 +2,8 @@
 //!
 //! A job writes new files and syncs them, names included, before the edit that names them. The edit is durable before
 //! the tree acts on it; only then do the log below the boundary and the replaced tables become superfluous. What fails
-//! before the edit is abandoned whole and built again; a failed edit poisons the engine, unless the disk was just full.
+//! before the edit is abandoned whole and built again; a failed edit poisons the engine, unless the disk was just full or too
+//! many files were open.
 
 use std::rc::Rc;
 
@@ -154,7 +155,7 @@ impl TreeShared {
             // One compaction a core at a time, of each tree in turn: it is the budget of its disk and its time.
             let place = self.engine.compactions.enter(1).await;
             let Some(pick) = self.pick() else { break };
-            let compacted = self.compact(&pick).await;
+            let compacted = self.compact(pick).await;
             drop(place);
             match compacted {
                 Ok(Ok(())) => backoff = Backoff::new(),
@@ -172,8 +173,9 @@ impl TreeShared {
         self.compacting.set(false);
     }
 
-    async fn compact(self: &Rc<Self>, pick: &Pick) -> Result<Result<(), Poison>, ReadError> {
+    async fn compact(self: &Rc<Self>, pick: Pick) -> Result<Result<(), Poison>, ReadError> {
         let version = self.version.borrow().clone();
+        let pick = &self.fitting(pick, &version).await?;
         let find = |numbers: &[FileNumber]| -> Vec<Rc<Table>> {
             let tables = version.tables().map(|(_, table)| table);
             tables.filter(|table| numbers.contains(&table.info.origin.number)).cloned().collect()
@@ -197,8 +199,6 @@ impl TreeShared {
             let tables = vec![(pick.target(), inputs[0].clone())];
             return Ok(self.install(Edit { added, ..edit }, &replaced, tables, || done(0)).await);
         }
-        let bytes = inputs.iter().chain(&below).map(|table| table.info.bytes).sum();
-        self.check_space(bytes).await?;
         let numbers = || self.take_number();
         let options = &self.engine.options;
         let last = pick.target() > 1 && version.levels[pick.target() + 1..].iter().all(Vec::is_empty);
@@ -217,14 +217,24 @@ impl TreeShared {
         Ok(self.install(Edit { added, ..edit }, &replaced, tables, || done(bytes)).await)
     }
 
-    /// Whether a compaction of `bytes` leaves space for what is in memory now, should none of its rows go. One that fills
+    /// `pick`, or as much of it as leaves space for what is in memory now, should none of its rows go. A compaction that fills
     /// the disk takes it from the flushes and the log, and is abandoned in the end.
-    async fn check_space(&self, bytes: u64) -> Result<(), DiskError> {
-        let engine = &self.engine;
-        if engine.disk.free_space().await? >= bytes + engine.memtable_bytes() as u64 {
-            return Ok(());
+    async fn fitting(&self, mut pick: Pick, version: &Version) -> Result<Pick, DiskError> {
+        if pick.dead || pick.is_move() && pick.level > 0 {
+            return Ok(pick);
         }
-        Err(DiskError { op: OpKind::FreeSpace, path: tree_dir(self.id), offset: None, cause: Cause::NoSpace })
+        let engine = &self.engine;
+        let free = engine.disk.free_space().await?.saturating_sub(engine.memtable_bytes() as u64);
+        let levels = self.shapes(version);
+        while pick.bytes(&levels) > free {
+            pick = pick.smaller(&levels).ok_or_else(|| DiskError {
+                op: OpKind::FreeSpace,
+                path: tree_dir(self.id),
+                offset: None,
+                cause: Cause::NoSpace,
+            })?;
+        }
+        Ok(pick)
     }
 
     async fn write_merged(
@@ -264,7 +274,7 @@ impl TreeShared {
     /// What follows from an error of an output. Its files are written again under other names; but a directory that could
     /// not be synced may have lost names for good, and a later sync of it would succeed: that is final.
     fn retried_or_final(&self, error: DiskError) -> Result<Poison, DiskError> {
-        let is_final = error.op == OpKind::SyncDir && error.cause != Cause::NoSpace;
+        let is_final = error.op == OpKind::SyncDir && !error.is_out_of_files();
         if is_final { Ok(self.engine.poison(self.id, error)) } else { Err(error) }
     }
 
@@ -296,7 +306,7 @@ impl TreeShared {
         Ok(())
     }
 
-    /// Appends `edit` to the manifest, or to a new one; waits while the disk is full.
+    /// Appends `edit` to the manifest, or to a new one; waits while the disk is full or no more files can be open.
     async fn record(&self, edit: &Edit) -> Result<(), Poison> {
         let mut next = self.state.borrow().clone();
         next.next_number = self.next_number.get();
@@ -318,7 +328,7 @@ impl TreeShared {
                         self.count(|work| work.rollovers += 1);
                         Ok(())
                     }
-                    Err(CreateError::Before(error)) if error.cause == Cause::NoSpace => {
+                    Err(CreateError::Before(error)) if error.is_full() || error.is_out_of_files() => {
                         remove_unfinished(&self.engine.disk, self.id, number).await;
                         Err(error)
                     }
@@ -331,7 +341,9 @@ impl TreeShared {
             match result {
                 Ok(()) => break,
                 // Whichever job waits here, no flush is installed before it.
-                Err(error) if error.cause == Cause::NoSpace => self.pause_flush(error, &mut backoff).await,
+                Err(error) if error.is_full() || error.is_out_of_files() => {
+                    self.pause_flush(error, &mut backoff).await;
+                }
                 Err(error) => return Err(self.engine.poison(self.id, error)),
             }
         }
@@ -363,7 +375,12 @@ impl TreeShared {
     }
 
     fn pick(&self) -> Option<Pick> {
-        let (version, rules) = (self.version.borrow(), self.drop_rules());
+        let levels = self.shapes(&self.version.borrow());
+        pick(&levels, &*self.compacted.borrow(), &self.engine.options)
+    }
+
+    fn shapes(&self, version: &Version) -> Vec<Vec<TableShape>> {
+        let rules = self.drop_rules();
         let shape = |table: &Rc<Table>| TableShape {
             number: table.info.origin.number,
             bytes: table.info.bytes,
@@ -372,9 +389,7 @@ impl TreeShared {
             damaged: table.is_damaged(),
             dead: rules.is_dead(&table.info),
         };
-        let levels: Vec<Vec<TableShape>> =
-            version.levels.iter().map(|level| level.iter().map(shape).collect()).collect();
-        pick(&levels, &*self.compacted.borrow(), &self.engine.options)
+        version.levels.iter().map(|level| level.iter().map(shape).collect()).collect()
     }
 
     fn note_trouble(&self, error: DiskError) {

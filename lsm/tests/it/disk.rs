@@ -136,7 +136,8 @@ fn a_compaction_leaves_space_for_flushes() {
     fill(&tree, 1, 1);
     world.run();
     let table = table_path(world.driver.image()).1;
-    let spare = 2 * table + (8 << 10);
+    // Less than the oldest table takes.
+    let spare = table / 2 + (8 << 10);
     let capacity = used(&world) + 2 * table + spare;
     world.driver.set_capacity(Some(capacity));
     for index in 2..4 {
@@ -147,7 +148,9 @@ fn a_compaction_leaves_space_for_flushes() {
             world.now += 100;
             world.engine.tick(Mono(0).plus_millis(world.now));
             let left = capacity - used(&world);
-            assert!(left >= table, "{left} of {capacity} bytes are left");
+            let tables = world.driver.image().paths();
+            let tables = tables.iter().filter(|(path, _)| path.ends_with(".table")).count() as u64;
+            assert!(tables <= index, "a flush makes one, {left} of {capacity} bytes are left");
         }
     }
     let metrics = tree.metrics();
@@ -157,6 +160,36 @@ fn a_compaction_leaves_space_for_flushes() {
     world.run();
     assert_eq!((tree.metrics().level_tables[0], tree.metrics().trouble), (0, None));
     assert_eq!(world.get(&tree, &key(7), 9), Ok(expected(7, 3)));
+}
+
+/// D6: when the disk has no room for all of level 0 at once, it is compacted in parts, and the tree takes writes again.
+#[test]
+fn a_level_that_does_not_fit_is_compacted_in_parts() {
+    let mut world = sim(Faults::default());
+    let options = Options { level0_tables_compact: 3, level0_tables_max: 6, ..Options::default() };
+    world.engine = Engine::new(world.disk.clone(), world.tasks.spawner(), Cache::new(4 << 20), options);
+    let (tree, _) = world.open().unwrap();
+    tree.set_safe_point(Timestamp(9));
+    let used =
+        |world: &World<SimDisk>| -> u64 { world.driver.image().paths().iter().map(|(_, bytes)| bytes).sum() };
+    let mut table = 16 << 10;
+    for index in 1..=6 {
+        // Room for the table and the edit that names it, and not for a compaction of even one.
+        let capacity = used(&world) + table + (4 << 10);
+        world.driver.set_capacity(Some(capacity));
+        fill(&tree, index, index);
+        world.run();
+        table = table_path(world.driver.image()).1;
+    }
+    assert_eq!((tree.metrics().level_tables[0], tree.metrics().work.compactions), (6, 0));
+    assert!(!tree.room(), "too many tables");
+    let capacity = used(&world) + 4 * table;
+    world.driver.set_capacity(Some(capacity));
+    world.run();
+    assert!(tree.room() && tree.metrics().level_tables[0] < 3, "{:?}", tree.metrics());
+    for number in 0..200 {
+        assert_eq!(world.get(&tree, &key(number), 9), Ok(expected(number, 6)));
+    }
 }
 
 /// What is declared dead goes with its tables, without a compaction of them, once the safe point has passed it.
@@ -313,15 +346,16 @@ fn a_cursor_goes_on_where_a_read_failed() {
 #[test]
 fn a_failed_edit_poisons_the_engine() {
     // The directory is synced three times when it is made, then once a flush.
-    for (kind, part, nth, flushed) in [
-        (OpKind::Write, "MANIFEST-", 2, 0),
-        (OpKind::Write, "MANIFEST-", 3, 1),
-        (OpKind::SyncDir, "tree-", 4, 0),
-        (OpKind::SyncDir, "tree-", 5, 1),
+    for (kind, part, nth, errno, flushed) in [
+        (OpKind::Write, "MANIFEST-", 2, libc::EIO, 0),
+        (OpKind::Write, "MANIFEST-", 3, libc::EIO, 1),
+        (OpKind::SyncDir, "tree-", 4, libc::EIO, 0),
+        (OpKind::SyncDir, "tree-", 4, libc::ENOSPC, 0),
+        (OpKind::SyncDir, "tree-", 5, libc::EIO, 1),
     ] {
         let mut faults = Faults::default();
         let path_part = part.to_owned();
-        let fault = Fault::Error(5);
+        let fault = Fault::Error(errno);
         faults.rules.push(pinion_wal::disk::sim::Rule {
             kind: Some(kind),
             path_part,
@@ -336,7 +370,7 @@ fn a_failed_edit_poisons_the_engine() {
             world.run();
         }
         let poison = world.engine.poisoned().expect("poisoned");
-        assert_eq!((poison.tree, poison.cause.cause), (TREE, Cause::Os(5)));
+        assert_eq!((poison.tree, poison.cause.cause), (TREE, Cause::from_errno(errno)));
         assert_eq!(tree.flushed().index, LogIndex(flushed), "nothing after it");
         assert!(poison.to_string().contains("restart"), "{poison}");
         assert_eq!(world.get(&tree, &key(7), 9), Ok(expected(7, 3)), "reads go on");
@@ -446,16 +480,47 @@ fn a_large_state_is_not_written_with_every_edit() {
     assert!(edits >= 10 && (2..=edits / 2).contains(&work.rollovers), "{work:?}");
 }
 
+/// A manifest that cannot be replaced because too many files are open is replaced later.
+#[test]
+fn a_new_manifest_waits_for_files() {
+    for (kind, part, nth) in [(OpKind::Open, "MANIFEST-", 2), (OpKind::SyncDir, "tree-", 6)] {
+        let rule = pinion_wal::disk::sim::Rule {
+            kind: Some(kind),
+            path_part: part.to_owned(),
+            nth,
+            for_ever: false,
+            fault: Fault::Error(libc::EMFILE),
+        };
+        let mut world = World::new(SimDisk::new(1, Faults { rules: vec![rule], ..Faults::default() }));
+        let options = Options { manifest_bytes_max: 0, ..Options::default() };
+        world.engine = Engine::new(world.disk.clone(), world.tasks.spawner(), Cache::new(4 << 20), options);
+        let (tree, _) = world.open().unwrap();
+        for index in 1..=4 {
+            fill(&tree, index, index);
+            world.run();
+        }
+        let work = tree.metrics().work;
+        assert_eq!((tree.flushed().index, work.abandoned), (LogIndex(4), 1), "{kind:?}");
+        assert!(work.rollovers > 0);
+    }
+}
+
 /// A failed output is abandoned whole and built again under a new number.
 #[test]
 fn a_failed_flush_starts_over() {
-    for (kind, part) in [(OpKind::Write, ".table"), (OpKind::Sync, ".table"), (OpKind::Open, ".table")] {
+    for (kind, part, nth, errno) in [
+        (OpKind::Write, ".table", 1, libc::EIO),
+        (OpKind::Sync, ".table", 1, libc::EIO),
+        (OpKind::Open, ".table", 1, libc::EIO),
+        // The directory cannot be opened: its sync has not been tried.
+        (OpKind::SyncDir, "tree-", 4, libc::EMFILE),
+    ] {
         let mut faults = Faults::default();
-        let (path_part, fault) = (part.to_owned(), Fault::Error(5));
+        let (path_part, fault) = (part.to_owned(), Fault::Error(errno));
         faults.rules.push(pinion_wal::disk::sim::Rule {
             kind: Some(kind),
             path_part,
-            nth: 1,
+            nth,
             for_ever: false,
             fault,
         });

@@ -3,7 +3,7 @@ mod random;
 mod replica;
 
 use pinion_wal::disk::OpKind;
-use pinion_wal::disk::sim::{Fault, Faults, Rule};
+use pinion_wal::disk::sim::{Fault, Faults, Rule, SimDisk};
 
 use crate::apply::tests::replica::{Replica, control_entry, entry};
 use crate::reply::OwnedReply;
@@ -377,6 +377,45 @@ fn a_read_of_many_keys_is_bounded_in_bytes() {
         assert_eq!(answer, OwnedReply::Plain(Reply::Error(ReplyError::AnswerTooLong)));
         replica.apply.request_seal();
         while replica.run_once().expect("nothing is executed") || replica.step_disk() {}
+    }
+}
+
+/// T2: a read that waits for the disk sees its timestamp to its end, whatever is written, flushed, compacted or removed
+/// meanwhile, and however far the safe point goes.
+#[test]
+fn a_read_that_waits_sees_one_timestamp() {
+    let names: Vec<Vec<u8>> = (0..100_u8).map(|number| vec![b'k', number]).collect();
+    let keys: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
+    let keys = crate::List::new(&keys);
+    let kind = crate::TypeFilter::Any;
+    let reads = [
+        Read::MGet { keys },
+        Read::Exists { keys },
+        Read::Scan { cursor: 0, count: 1_000, pattern: b"", kind },
+        Read::DbSize { cursor: 0, count: 1_000 },
+        get(&names[7]),
+    ];
+    for read in reads {
+        for overwritten in [true, false] {
+            let (disk, sim) = (pinion_wal::disk::Disk::new(), SimDisk::new(7, Faults::default()));
+            let options = pinion_lsm::Options { level0_tables_compact: 2, ..pinion_lsm::Options::default() };
+            let mut replica = Replica::on(disk, sim, 1, options, 1 << 20);
+            replica.control(1, 0, &[Control::Own { range: 1, version: 1, first_slot: 0, last_slot: 16383 }]);
+            let writes = |value| names.iter().map(move |name| set(name, value)).collect::<Vec<_>>();
+            replica.execute(100, 0, &writes(b"old"));
+            replica.flush();
+            let waits = replica.begin_read(&read, 199, 0).expect_err("its rows are on the disk");
+            let expected = replica.read_at(&read, 199, 0);
+            let command = if overwritten { writes(b"new") } else { vec![Command::FlushAll] };
+            replica.execute(1_000, 0, &command);
+            for base in [2_000, 3_000] {
+                replica.control(base, 0, &[Control::SafePoint { at: base - 1 }]);
+                replica.flush();
+            }
+            let work = replica.apply.tree().metrics().work;
+            assert!(work.flushes >= 3 && work.compactions > 0, "{work:?}");
+            assert_eq!(replica.finish_read(waits), expected, "{read:?}");
+        }
     }
 }
 

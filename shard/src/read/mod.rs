@@ -1,9 +1,11 @@
 //! Reads at a timestamp: straight from memory when it has the rows, else as a task that awaits the disk.
 //!
 //! A read judges expiry by the time it is given and sees the last FLUSHALL at or below its timestamp. What it sees is what
-//! was published at that timestamp; rows above it, of commands in flight, are invisible.
+//! was published at that timestamp; rows above it, of commands in flight, are invisible. Before it waits, it pins all that it
+//! will look at: the versions that it sees are dropped once the safe point has passed it, and FLUSHALL drops tables at once.
 
 mod glob;
+mod many;
 mod page;
 
 use std::future::Future;
@@ -11,13 +13,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use pinion_lsm::{Get, Hint, Probe, Tree};
-use pinion_wal::task::{Class, Spawner};
+use pinion_wal::task::Spawner;
 
 pub use glob::glob_matches;
+use many::{Many, Wanted};
+use page::Page;
 
 use crate::apply::{Apply, Place, live};
 use crate::key::REDIS_KEYSPACE;
-use crate::limits::{READ_BYTES_MAX, READ_ROWS_IN_FLIGHT};
 use crate::reply::OwnedReply;
 use crate::row::{Row, RowError};
 use crate::{Key, List, Read, Replies, Reply, ReplyError, ReplyTo, Timestamp, ValueType};
@@ -53,6 +56,31 @@ pub enum ReadFailure {
 /// [`ReplyError::Corrupt`] to the client.
 #[must_use = "the client waits for the answer"]
 pub struct PendingRead(Pin<Box<dyn Future<Output = Result<OwnedReply, ReadFailure>>>>);
+
+impl PendingRead {
+    fn new(read: impl Future<Output = Result<OwnedReply, ReadFailure>> + 'static) -> Self {
+        Self(Box::pin(read))
+    }
+
+    fn failed(error: RowError) -> Self {
+        Self::new(std::future::ready(Err(error.into())))
+    }
+
+    /// A read of one key, whose row the disk has.
+    fn one(snapshot: Snapshot, read: &Read<'_>, probe: Probe) -> Self {
+        let mut archive = Vec::new();
+        read.archive(&mut archive);
+        Self::new(async move {
+            let read = Read::open(&archive).expect("it was just archived");
+            let found = snapshot.tree.read(probe).await?;
+            let row = match &found {
+                Some((at, cell)) => live(*at, cell.borrow(), snapshot.forgotten, snapshot.time_ms)?,
+                None => None,
+            };
+            Ok(OwnedReply::from(answer_one(&read, row, snapshot.time_ms)))
+        })
+    }
+}
 
 impl Future for PendingRead {
     type Output = Result<OwnedReply, ReadFailure>;
@@ -123,24 +151,28 @@ impl Apply {
                     return None;
                 }
                 (_, Some(error)) => {
-                    return Some(PendingRead(Box::pin(std::future::ready(Err(error.into())))));
+                    return Some(PendingRead::failed(error));
                 }
-                (Get::OnDisk(_), None) => {}
+                (Get::OnDisk(probe), None) => {
+                    let snapshot = self.snapshot(at, time_ms, forgotten);
+                    return Some(PendingRead::one(snapshot, &prepared.read, probe));
+                }
             }
         }
         let snapshot = self.snapshot(at, time_ms, forgotten);
-        if let Read::MGet { keys } | Read::Exists { keys } = prepared.read
-            && let Some(reply) = snapshot.many_in_memory(&prepared.read, keys)
-        {
-            reply.deliver(to, out);
-            return None;
+        match prepared.read {
+            Read::MGet { keys } => snapshot.many(Wanted::Values, keys, to, out),
+            Read::Exists { keys } => snapshot.many(Wanted::Presence, keys, to, out),
+            Read::Scan { cursor, count, pattern, kind } => {
+                let (page, pattern) = (Page::pin(snapshot, cursor), pattern.to_vec());
+                Some(PendingRead::new(async move { page.scan(count, &pattern, kind).await }))
+            }
+            Read::DbSize { cursor, count } => {
+                let page = Page::pin(snapshot, cursor);
+                Some(PendingRead::new(async move { page.db_size(count).await }))
+            }
+            _ => unreachable!("{:?} has one key and was answered", prepared.read),
         }
-        let mut archive = Vec::new();
-        prepared.read.archive(&mut archive);
-        Some(PendingRead(Box::pin(async move {
-            let read = Read::open(&archive).expect("it was just archived");
-            snapshot.answer(&read).await
-        })))
     }
 
     fn snapshot(&self, at: Timestamp, time_ms: u64, forgotten: Timestamp) -> Snapshot {
@@ -217,25 +249,6 @@ fn ttl(row: Option<Row<'_>>, in_millis: bool, absolute: bool, time_ms: u64) -> i
     if in_millis { millis } else { millis.saturating_add(500) / 1000 }
 }
 
-/// The answers to a read of several keys, row by row.
-fn answer_many(read: &Read<'_>, rows: impl Iterator<Item = Option<Vec<u8>>>) -> OwnedReply {
-    match read {
-        Read::MGet { .. } => OwnedReply::Array(
-            rows.map(|row| row.map_or(OwnedReply::Plain(Reply::Nil), OwnedReply::Bulk)).collect(),
-        ),
-        _ => OwnedReply::Plain(Reply::Int(rows.flatten().count() as i64)),
-    }
-}
-
-/// What a read of several keys keeps of a live row: the value for MGET (strings only), that it is there for EXISTS.
-fn keep(read: &Read<'_>, row: Option<Row<'_>>) -> Option<Vec<u8>> {
-    let row = row?;
-    match read {
-        Read::MGet { .. } => (row.kind == ValueType::String).then(|| row.value.to_vec()),
-        _ => Some(Vec::new()),
-    }
-}
-
 impl Snapshot {
     fn try_row<R>(
         &self,
@@ -255,86 +268,22 @@ impl Snapshot {
         }
     }
 
-    async fn row<R>(&self, key: &Key<'_>, see: impl Fn(Option<Row<'_>>) -> R) -> Result<R, ReadFailure> {
-        match self.try_row(key, &see) {
-            Ok(seen) => Ok(seen?),
-            Err(probe) => Ok(match self.tree.read(probe).await? {
-                Some((at, cell)) => see(live(at, cell.borrow(), self.forgotten, self.time_ms)?),
-                None => see(None),
-            }),
-        }
-    }
-
-    /// The answer to a read of several keys, if memory has all of their rows.
-    fn many_in_memory(&self, read: &Read<'_>, keys: List<'_>) -> Option<OwnedReply> {
-        let mut rows = Kept::default();
-        for key in keys.keys() {
-            if !rows.push(self.try_row(&key, |row| keep(read, row)).ok()?.ok()?) {
-                return Some(TOO_MUCH);
+    /// Answers a read of several keys, or pins their rows.
+    fn many(
+        self,
+        wanted: Wanted,
+        keys: List<'_>,
+        to: ReplyTo,
+        out: &mut impl Replies,
+    ) -> Option<PendingRead> {
+        match Many::pin(&self, wanted, keys).map(Many::in_memory) {
+            Ok(Ok(reply)) => {
+                reply.deliver(to, out);
+                None
             }
+            Ok(Err(many)) => Some(PendingRead::new(async move { many.read(&self).await })),
+            Err(error) => Some(PendingRead::failed(error)),
         }
-        Some(answer_many(read, rows.rows.into_iter()))
-    }
-
-    async fn answer(&self, read: &Read<'_>) -> Result<OwnedReply, ReadFailure> {
-        match *read {
-            Read::MGet { keys } | Read::Exists { keys } => self.many(read, keys).await,
-            Read::Scan { cursor, count, pattern, kind } => self.scan(cursor, count, pattern, kind).await,
-            Read::DbSize { cursor, count } => self.db_size(cursor, count).await,
-            _ => {
-                let key = one_key(read).expect("the others have one key");
-                self.row(&key, |row| OwnedReply::from(answer_one(read, row, self.time_ms))).await
-            }
-        }
-    }
-
-    /// Reads several rows, some of their disk reads in flight at once.
-    async fn many(&self, read: &Read<'_>, keys: List<'_>) -> Result<OwnedReply, ReadFailure> {
-        let mut rows = Kept::default();
-        let mut keys = keys.keys().peekable();
-        while keys.peek().is_some() {
-            let mut found = Vec::with_capacity(READ_ROWS_IN_FLIGHT);
-            for key in keys.by_ref().take(READ_ROWS_IN_FLIGHT) {
-                found.push(self.try_row(&key, |row| keep(read, row)).map_err(|probe| {
-                    let tree = self.tree.clone();
-                    self.spawner.spawn_join(Class::Client, async move { tree.read(probe).await })
-                }));
-            }
-            for found in found {
-                let row = match found {
-                    Ok(row) => row?,
-                    Err(join) => match join.await? {
-                        Some((at, cell)) => {
-                            keep(read, live(at, cell.borrow(), self.forgotten, self.time_ms)?)
-                        }
-                        None => None,
-                    },
-                };
-                if !rows.push(row) {
-                    return Ok(TOO_MUCH);
-                }
-            }
-        }
-        Ok(answer_many(read, rows.rows.into_iter()))
-    }
-}
-
-/// The answer to a read of more than [`READ_BYTES_MAX`].
-const TOO_MUCH: OwnedReply = OwnedReply::Plain(Reply::Error(ReplyError::AnswerTooLong));
-
-/// What a read of several keys has kept of their rows so far.
-#[derive(Default)]
-struct Kept {
-    rows: Vec<Option<Vec<u8>>>,
-    bytes: usize,
-}
-
-impl Kept {
-    /// Adds a row; answers whether that was not too much.
-    fn push(&mut self, row: Option<Vec<u8>>) -> bool {
-        self.bytes += row.as_ref().map_or(0, Vec::len);
-        self.rows.push(row);
-        self.bytes <= READ_BYTES_MAX
     }
 }
 

@@ -3,7 +3,7 @@
 //! Keys that share a place (48 equal bits of hash in one slot) always stand on one page, so a place says exactly where the next
 //! page begins. A key that is there from the first page to the last is met exactly once.
 
-use pinion_lsm::KeyRange;
+use pinion_lsm::{Cursor, KeyRange};
 
 use super::{ReadFailure, Snapshot, glob_matches};
 use crate::apply::live;
@@ -15,10 +15,23 @@ use crate::{Reply, TypeFilter, ValueType};
 /// Rows between two offers to let other tasks run.
 const ROWS_PER_PACE: u32 = 32;
 
-impl Snapshot {
+/// A page whose rows are pinned.
+pub(super) struct Page {
+    snapshot: Snapshot,
+    rows: Cursor,
+}
+
+impl Page {
+    /// The page that begins at the place `cursor`.
+    pub(super) fn pin(snapshot: Snapshot, cursor: u64) -> Self {
+        let from = ScanPosition(cursor).first_row(REDIS_KEYSPACE);
+        let to = [REDIS_KEYSPACE.kind, REDIS_KEYSPACE.id + 1];
+        let rows = snapshot.tree.cursor(KeyRange { from: &from, to: Some(&to) }, snapshot.at);
+        Self { snapshot, rows }
+    }
+
     pub(super) async fn scan(
-        &self,
-        cursor: u64,
+        self,
         count: u32,
         pattern: &[u8],
         kind: TypeFilter,
@@ -41,32 +54,29 @@ impl Snapshot {
         };
         // A pattern may take as long as many rows.
         let rows_per_pace = if pattern.is_empty() { ROWS_PER_PACE } else { 1 };
-        let next = self.visit_page(cursor, count, rows_per_pace, visit).await?;
+        let next = self.visit(count, rows_per_pace, visit).await?;
         Ok(OwnedReply::Page(next, keys))
     }
 
-    pub(super) async fn db_size(&self, cursor: u64, count: u32) -> Result<OwnedReply, ReadFailure> {
+    pub(super) async fn db_size(self, count: u32) -> Result<OwnedReply, ReadFailure> {
         let mut keys = 0;
         let visit = |_: &mut Vec<u8>, _| {
             keys += 1;
             0
         };
-        let cursor = self.visit_page(cursor, count, ROWS_PER_PACE, visit).await?;
+        let cursor = self.visit(count, ROWS_PER_PACE, visit).await?;
         Ok(OwnedReply::Plain(Reply::Page { cursor, count: keys }))
     }
 
-    /// Visits the live keys of about `count` rows from `cursor` on, fewer when `visit` says that they have many bytes; answers
-    /// the next cursor, 0 after the last row.
-    async fn visit_page(
-        &self,
-        cursor: u64,
+    /// Visits the live keys of about `count` rows, fewer when `visit` says that they have many bytes; answers the next cursor,
+    /// 0 after the last row.
+    async fn visit(
+        self,
         count: u32,
         rows_per_pace: u32,
         mut visit: impl FnMut(&mut Vec<u8>, ValueType) -> usize,
     ) -> Result<u64, ReadFailure> {
-        let from = ScanPosition(cursor).first_row(REDIS_KEYSPACE);
-        let to = [REDIS_KEYSPACE.kind, REDIS_KEYSPACE.id + 1];
-        let mut rows = self.tree.cursor(KeyRange { from: &from, to: Some(&to) }, self.at);
+        let Self { snapshot, mut rows } = self;
         let (mut looked, mut bytes, mut last, mut raw) = (0, 0, None, Vec::new());
         while let Some(row) = rows.next().await? {
             raw.clear();
@@ -79,11 +89,11 @@ impl Snapshot {
             looked += 1;
             last = Some(parts.position);
             let cell = pinion_lsm::Cell::Inline(row.value);
-            if let Some(found) = live(row.at, cell, self.forgotten, self.time_ms)? {
+            if let Some(found) = live(row.at, cell, snapshot.forgotten, snapshot.time_ms)? {
                 bytes += visit(&mut raw, found.kind);
             }
             if looked % rows_per_pace == 0 {
-                self.spawner.pace().await;
+                snapshot.spawner.pace().await;
             }
         }
         Ok(0)

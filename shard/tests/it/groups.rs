@@ -625,17 +625,17 @@ fn nothing_is_reaped_without_room() {
 /// What a FLUSHALL has hidden is not reclaimed again, key by key, when it expires.
 #[test]
 fn what_was_flushed_is_not_reaped() {
-    let mut node = mortals(1_000);
+    let mut node = mortals(10 * pinion_shard::limits::REAP_ROWS);
     let mut builder = BatchBuilder::default();
     builder.push(&Command::FlushAll);
     node.submit(GROUP, builder.finish(Kind::Commands, Origin { node: NodeId(1), core: CoreId(0), slot: 4 }));
     assert!(node.run_idle());
     node.pass_to(node.now().wall_ms + 400);
     assert_eq!(write(&mut node, 5, &[("kept", "v")]), ok());
-    let digest = |node: &SimNode| node.cores()[0].machine(GROUP).expect("it lives here").state().digest;
-    let before = digest(&node);
+    let before = node.applied(GROUP);
     node.pass_to(node.now().wall_ms + 6_000);
-    assert_eq!(digest(&node), before, "tombstones were written");
+    // Safe points only: a page of expired keys is an entry.
+    assert!(node.applied(GROUP).0 <= before.0 + 3, "{} after {before}", node.applied(GROUP));
 }
 
 /// T6: what has expired is reclaimed by an entry of the log: its rows are gone for a reader that judges no expiry at all.

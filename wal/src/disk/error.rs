@@ -17,6 +17,21 @@ pub struct DiskError {
     pub cause: Cause,
 }
 
+impl DiskError {
+    /// Whether the disk was full and the same may be tried again once it is not. A sync of a directory is no such case:
+    /// names that it should have made durable may be lost, and a later one would not tell.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.cause == Cause::NoSpace && self.op != OpKind::SyncDir
+    }
+
+    /// Whether too many files were open for one more. The operation did not reach the disk, whichever it was.
+    #[must_use]
+    pub const fn is_out_of_files(&self) -> bool {
+        matches!(self.cause, Cause::Os(libc::EMFILE | libc::ENFILE))
+    }
+}
+
 /// Why a disk operation failed. Callers branch on this, never on text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {

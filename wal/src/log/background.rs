@@ -105,7 +105,7 @@ pub(super) async fn build_segment(
     let new = format!("{dir}/new-{number:08}");
     let path = SegmentFile::path(&dir, number);
     match fill(&disk, &new, bytes).await {
-        Err(error) if error.cause == Cause::NoSpace => match disk.remove(&new).await {
+        Err(error) if error.is_full() => match disk.remove(&new).await {
             Err(other) if other.cause != Cause::NotFound => return Err(other),
             _ => return Err(error),
         },

@@ -8,7 +8,7 @@
 
 use std::task::{Context, Poll, Waker};
 
-use crate::disk::{AlignedBuf, Cause, DiskError, DiskOp, Done, OpId};
+use crate::disk::{AlignedBuf, DiskError, DiskOp, Done, OpId};
 use crate::{GroupId, Mono, planted};
 
 use super::background::{Outcome, build_segment, remove_segment};
@@ -239,7 +239,7 @@ impl Wal {
                 Some(Ok(Outcome::Removed)) => {}
                 Some(Ok(Outcome::Read(laggards))) => self.background.laggards = Some(laggards),
                 Some(Ok(Outcome::Told(head))) => self.head_told(head),
-                Some(Err(error)) if error.cause == Cause::NoSpace && !planted::is("full-disk-poisons") => {
+                Some(Err(error)) if error.is_full() && !planted::is("full-disk-poisons") => {
                     let millis = self.options.no_space_retry_millis;
                     self.background.retry = Some(self.now.plus_millis(millis));
                 }

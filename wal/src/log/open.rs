@@ -237,7 +237,7 @@ async fn fill_pool(
         match build_segment(disk.clone(), dir.to_owned(), number, options.segment_bytes).await {
             Ok(file) => background.ready.push(file),
             // A full disk: what is there can be read, and writes resume when there is room.
-            Err(error) if error.cause == Cause::NoSpace => background.retry = Some(Mono::default()),
+            Err(error) if error.is_full() => background.retry = Some(Mono::default()),
             Err(error) => return Err(error),
         }
     }

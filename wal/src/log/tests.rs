@@ -410,7 +410,8 @@ fn files_are_kept_for_a_log_of_its_largest_size() {
         let (mut wal, _) = reopened(&disk).await;
         let (mut last, mut created) = (0, Vec::new());
         for _ in 0..5 {
-            grown(&mut wal, &mut last, options.retained_bytes_max).await;
+            // What it asked for at `retained_bytes_max` makes it shorter only a quarter later.
+            grown(&mut wal, &mut last, options.retained_bytes_max * 5 / 4).await;
             created.push(wal.metrics().segments_created);
         }
         grown(&mut wal, &mut last, 3 * options.retained_bytes_max).await;

@@ -12,7 +12,7 @@ use pinion_wal::task::{Class, Tasks};
 use crate::reply::OwnedReply;
 use crate::{
     Apply, BatchBuilder, Command, Committed, Control, CoreId, Halt, Kind, Lanes, LogIndex, NodeId, Origin,
-    Read, Reply, ReplyTo, Stamp, Term, Timestamp,
+    PendingRead, Read, Reply, ReplyTo, Stamp, Term, Timestamp,
 };
 
 pub struct Replica {
@@ -130,6 +130,16 @@ impl Replica {
         Ok(more)
     }
 
+    /// Writes all rows to tables, and compacts them if there are enough.
+    pub fn flush(&mut self) {
+        self.apply.request_seal();
+        let mut idle = 0;
+        while idle < 10 {
+            let busy = self.run_once().expect("every entry can be executed") || self.step_disk();
+            idle = if busy { 0 } else { idle + 1 };
+        }
+    }
+
     /// Lets tasks run and the disk answer once. Answers whether anything was in flight.
     pub fn step_disk(&mut self) -> bool {
         self.tasks.run_all();
@@ -174,6 +184,23 @@ impl Replica {
     }
 
     pub fn read_at(&mut self, read: &Read<'_>, at: u64, time_ms: u64) -> OwnedReply {
+        self.begin_read(read, at, time_ms).unwrap_or_else(|pending| self.finish_read(pending))
+    }
+
+    /// What a read that waits for the disk answers.
+    pub fn finish_read(&mut self, pending: PendingRead) -> OwnedReply {
+        let join = self.tasks.spawner().spawn_join(Class::Client, pending);
+        loop {
+            self.tasks.run_all();
+            if let Some(answer) = join.take() {
+                return answer.expect("the disk is sound");
+            }
+            drive(&mut self.sim, &self.disk);
+        }
+    }
+
+    /// The answer of a read, or the read if it waits for the disk.
+    pub fn begin_read(&self, read: &Read<'_>, at: u64, time_ms: u64) -> Result<OwnedReply, PendingRead> {
         let to = ReplyTo { core: CoreId(0), slot: 9, index: 9 };
         let mut parts = Vec::new();
         let mut out = |at, reply: Reply<'_>| {
@@ -183,17 +210,10 @@ impl Replica {
         let mut prepared = self.apply.prepare(*read);
         while self.apply.touch(&mut prepared) {}
         if let Some(pending) = self.apply.read(&prepared, Timestamp(at), time_ms, to, &mut out) {
-            let join = self.tasks.spawner().spawn_join(Class::Client, pending);
-            return loop {
-                self.tasks.run_all();
-                if let Some(answer) = join.take() {
-                    break answer.expect("the disk is sound");
-                }
-                drive(&mut self.sim, &self.disk);
-            };
+            return Err(pending);
         }
         let head = parts.remove(0);
-        match head {
+        Ok(match head {
             OwnedReply::Plain(Reply::Array(count)) => {
                 assert_eq!(parts.len(), count as usize);
                 OwnedReply::Array(parts)
@@ -202,6 +222,6 @@ impl Replica {
                 assert!(parts.is_empty());
                 single
             }
-        }
+        })
     }
 }
