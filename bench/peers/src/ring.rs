@@ -1,4 +1,4 @@
-//! The bare disk through a bare ring: no framing, no checksum, no reader.
+//! The bare disk through a bare ring: no framing, no checksum, no reader, and unless asked for, the same data in each write.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::fs::{File, OpenOptions};
@@ -34,6 +34,9 @@ pub struct Options {
     /// Seconds of measurement
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
+    /// Copy new data into the buffer of each write
+    #[arg(long)]
+    copy: bool,
     /// CPU to pin to
     #[arg(long, default_value_t = 0)]
     cpu: usize,
@@ -88,6 +91,7 @@ pub fn run(options: &Options) -> Outcome<()> {
     ring.submitter().register_files(&[file.as_raw_fd()])?;
     let mut latency = Histogram::<u64>::new_with_bounds(1, 60_000_000_000, 3)?;
     let mut since = vec![Instant::now(); options.depth];
+    let data = vec![b'y'; options.batch_bytes];
     let (mut offset, mut done, mut flying) = (0u64, 0u64, 0usize);
     let begun = Instant::now();
     let end = begun + Duration::from_secs_f64(options.seconds);
@@ -96,6 +100,9 @@ pub fn run(options: &Options) -> Outcome<()> {
         while Instant::now() < end
             && let Some(slot) = free.pop()
         {
+            if options.copy {
+                blocks[slot].bytes_mut().copy_from_slice(&data);
+            }
             let bytes = options.batch_bytes as u32;
             let write = opcode::WriteFixed::new(types::Fixed(0), blocks[slot].at, bytes, slot as u16)
                 .offset(offset)

@@ -271,8 +271,14 @@ impl Place<'_> {
     fn bandwidth_rows(&self, emit: &mut dyn FnMut(Row<'_>)) {
         let seconds = self.options.seconds;
         let bench = self.program("pinion-bench");
-        let name = String::from("log bandwidth, 256 KiB batches, synced, depth 4; theirs = raw ring");
-        if wanted(self.options, &name) {
+        for (theirs, flag, promise) in [
+            ("raw ring", "", Promise::AtLeast(0.85, 0.97)),
+            ("raw ring that copies each batch", " --copy", Promise::Shown),
+        ] {
+            let name = format!("log bandwidth, 256 KiB batches, synced, depth 4; theirs = {theirs}");
+            if !wanted(self.options, &name) {
+                continue;
+            }
             let ours: Side<'_> = Box::new(|| {
                 let dir = self.fresh_dir("log-ours")?;
                 let line = format!(
@@ -283,10 +289,10 @@ impl Place<'_> {
             });
             let theirs: Side<'_> = Box::new(|| {
                 let dir = self.fresh_dir("raw")?;
-                let line = format!("raw-ring --dir {} --seconds {seconds}", dir.display());
+                let line = format!("raw-ring --dir {} --seconds {seconds}{flag}", dir.display());
                 figures(&self_program(), &words(&line))?.get("mb_per_s")
             });
-            emit(Row { name, unit: "MB/s", promise: Promise::AtLeast(0.85, 0.97), ours, theirs });
+            emit(Row { name, unit: "MB/s", promise, ours, theirs });
         }
         let name = String::from("recovery of the log; theirs = sequential direct read");
         if wanted(self.options, &name) {
