@@ -242,7 +242,7 @@ impl Manifest {
     /// Whether the next edit needs a new file: this one is too long, or its end is unknown. A file that begins with a
     /// large state may be twice as long as that, so that edits, not states, are what is written most.
     pub fn must_roll_over(&self, bytes_max: u64) -> bool {
-        self.broken || self.end >= bytes_max.max(2 * self.first_bytes)
+        self.broken || self.end >= bytes_max.max((2 * self.first_bytes).min(MANIFEST_BYTES_MAX / 2))
     }
 
     /// Removes the file of a manifest that another one has replaced. When it fails, the next open removes it.

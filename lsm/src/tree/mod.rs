@@ -118,6 +118,14 @@ pub struct Probe {
     version: Rc<Version>,
 }
 
+impl Probe {
+    /// The read of another key of the same tables at the same timestamp.
+    #[must_use]
+    pub fn of(&self, key: &[u8], hash: u64) -> Self {
+        Self { key: Bytes::copy_from_slice(key), hash, at: self.at, version: self.version.clone() }
+    }
+}
+
 impl Tree {
     pub(crate) async fn open(
         id: TreeId,

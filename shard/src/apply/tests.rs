@@ -380,7 +380,7 @@ fn a_read_of_many_keys_is_bounded_in_bytes() {
     }
 }
 
-/// T2: a read that waits for the disk sees its timestamp to its end, whatever is written, flushed, compacted or removed
+/// A read that waits for the disk sees its timestamp to its end, whatever is written, flushed, compacted or removed
 /// meanwhile, and however far the safe point goes.
 #[test]
 fn a_read_that_waits_sees_one_timestamp() {

@@ -1,14 +1,15 @@
 //! Reads of several keys: MGET and EXISTS.
 
-use pinion_lsm::Probe;
-use pinion_wal::task::Class;
+use pinion_lsm::{OwnedCell, Probe};
+use pinion_wal::task::{Class, Join};
 
 use super::{ReadFailure, Snapshot};
-use crate::apply::live;
+use crate::apply::{Place, live};
+use crate::key::REDIS_KEYSPACE;
 use crate::limits::{READ_BYTES_MAX, READ_ROWS_IN_FLIGHT};
 use crate::reply::OwnedReply;
 use crate::row::{Row, RowError};
-use crate::{List, Reply, ReplyError, ValueType};
+use crate::{Key, List, Reply, ReplyError, Timestamp, ValueType};
 
 /// What is kept of the rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,26 +31,36 @@ impl Wanted {
     }
 }
 
-/// The rows of one read, each as memory had it or pinned where the disk has it.
+/// A row that the disk has.
+struct OnDisk;
+
+/// The rows of one read.
 pub(super) struct Many {
     wanted: Wanted,
-    rows: Vec<Result<Option<Vec<u8>>, Probe>>,
+    rows: Vec<Result<Option<Vec<u8>>, OnDisk>>,
     /// Bytes of the values kept so far.
     bytes: usize,
+    /// The read of the first row that the disk has: it pins the tables for all of them.
+    first: Option<Probe>,
 }
 
 impl Many {
     /// Looks at every row, until there is too much of them.
     pub(super) fn pin(snapshot: &Snapshot, wanted: Wanted, keys: List<'_>) -> Result<Self, RowError> {
-        let mut many = Self { wanted, rows: Vec::new(), bytes: 0 };
+        let mut many = Self { wanted, rows: Vec::new(), bytes: 0, first: None };
         for key in keys.keys() {
-            let row = match snapshot.try_row(&key, |row| wanted.keep(row)) {
-                Ok(row) => Ok(row?),
-                Err(probe) => Err(probe),
-            };
-            many.bytes += row.as_ref().map_or(0, bytes_of);
-            many.rows.push(row);
-            if many.is_too_much() {
+            match snapshot.try_row(&key, |row| wanted.keep(row)) {
+                Ok(row) => {
+                    let row = row?;
+                    many.bytes += bytes_of(&row);
+                    many.rows.push(Ok(row));
+                }
+                Err(probe) => {
+                    many.first.get_or_insert(probe);
+                    many.rows.push(Err(OnDisk));
+                }
+            }
+            if many.bytes > READ_BYTES_MAX {
                 break;
             }
         }
@@ -58,53 +69,51 @@ impl Many {
 
     /// The answer, if it waits for no disk.
     pub(super) fn in_memory(self) -> Result<OwnedReply, Self> {
-        if self.is_too_much() {
+        if self.bytes > READ_BYTES_MAX {
             return Ok(TOO_MUCH);
         }
-        if self.rows.iter().any(Result::is_err) {
+        if self.first.is_some() {
             return Err(self);
         }
-        Ok(answer(self.wanted, self.rows.into_iter().map(|row| row.expect("just looked at"))))
+        Ok(answer(self.wanted, self.rows))
     }
 
-    /// Reads what the disk has, some rows at once.
-    pub(super) async fn read(mut self, snapshot: &Snapshot) -> Result<OwnedReply, ReadFailure> {
-        let mut pinned = std::mem::take(&mut self.rows).into_iter();
-        let mut rows = Vec::with_capacity(pinned.len());
-        while pinned.len() > 0 {
-            let reads = pinned.by_ref().take(READ_ROWS_IN_FLIGHT).map(|row| {
-                row.map_err(|probe| {
-                    let tree = snapshot.tree.clone();
-                    snapshot.spawner.spawn_join(Class::Client, async move { tree.read(probe).await })
-                })
-            });
-            for read in reads.collect::<Vec<_>>() {
-                let join = match read {
-                    Ok(row) => {
-                        rows.push(row);
-                        continue;
-                    }
-                    Err(join) => join,
-                };
-                let found = join.await?;
-                let row = found
+    /// Reads what the disk has, some rows at once. `keys` are those that were given before.
+    pub(super) async fn read(self, snapshot: &Snapshot, keys: List<'_>) -> Result<OwnedReply, ReadFailure> {
+        let Self { wanted, mut rows, mut bytes, first } = self;
+        let mut missing = keys.keys().zip(&mut rows).filter(|(_, row)| row.is_err());
+        loop {
+            let reads: Vec<_> = missing.by_ref().take(READ_ROWS_IN_FLIGHT).collect();
+            if reads.is_empty() {
+                break;
+            }
+            let first = first.as_ref().expect("a row is on the disk");
+            let reads: Vec<_> =
+                reads.into_iter().map(|(key, row)| (row, spawn_read(snapshot, first, &key))).collect();
+            for (row, read) in reads {
+                let found = read.await?;
+                let seen = found
                     .as_ref()
                     .map(|(at, cell)| live(*at, cell.borrow(), snapshot.forgotten, snapshot.time_ms));
-                let row = self.wanted.keep(row.transpose()?.flatten());
-                self.bytes += bytes_of(&row);
-                rows.push(row);
-                if self.is_too_much() {
+                let kept = wanted.keep(seen.transpose()?.flatten());
+                bytes += bytes_of(&kept);
+                *row = Ok(kept);
+                if bytes > READ_BYTES_MAX {
                     return Ok(TOO_MUCH);
                 }
             }
         }
-        Ok(answer(self.wanted, rows.into_iter()))
-    }
-
-    const fn is_too_much(&self) -> bool {
-        self.bytes > READ_BYTES_MAX
+        Ok(answer(wanted, rows))
     }
 }
+
+fn spawn_read(snapshot: &Snapshot, first: &Probe, key: &Key<'_>) -> Join<Found> {
+    let place = Place::new(REDIS_KEYSPACE, key);
+    let (tree, probe) = (snapshot.tree.clone(), first.of(&place.row, place.hash));
+    snapshot.spawner.spawn_join(Class::Client, async move { tree.read(probe).await })
+}
+
+type Found = Result<Option<(Timestamp, OwnedCell)>, pinion_lsm::ReadError>;
 
 /// The answer to a read of more than [`READ_BYTES_MAX`].
 const TOO_MUCH: OwnedReply = OwnedReply::Plain(Reply::Error(ReplyError::AnswerTooLong));
@@ -113,7 +122,8 @@ fn bytes_of(row: &Option<Vec<u8>>) -> usize {
     row.as_ref().map_or(0, Vec::len)
 }
 
-fn answer(wanted: Wanted, rows: impl Iterator<Item = Option<Vec<u8>>>) -> OwnedReply {
+fn answer(wanted: Wanted, rows: Vec<Result<Option<Vec<u8>>, OnDisk>>) -> OwnedReply {
+    let rows = rows.into_iter().map(|row| row.ok().flatten());
     match wanted {
         Wanted::Values => OwnedReply::Array(
             rows.map(|row| row.map_or(OwnedReply::Plain(Reply::Nil), OwnedReply::Bulk)).collect(),

@@ -281,7 +281,14 @@ impl Snapshot {
                 reply.deliver(to, out);
                 None
             }
-            Ok(Err(many)) => Some(PendingRead::new(async move { many.read(&self).await })),
+            Ok(Err(many)) => {
+                let mut archive = Vec::new();
+                Read::MGet { keys }.archive(&mut archive);
+                Some(PendingRead::new(async move {
+                    let Ok(Read::MGet { keys }) = Read::open(&archive) else { unreachable!("just archived") };
+                    many.read(&self, keys).await
+                }))
+            }
             Err(error) => Some(PendingRead::failed(error)),
         }
     }
