@@ -77,6 +77,7 @@ pub const fn key_of_write<'a>(command: &Command<'a>) -> Option<Key<'a>> {
         Command::Set { key, .. }
         | Command::Append { key, .. }
         | Command::SetRange { key, .. }
+        | Command::SetBit { key, .. }
         | Command::IncrBy { key, .. }
         | Command::GetDel { key }
         | Command::GetEx { key, .. }
@@ -94,7 +95,10 @@ pub const fn key_of_read<'a>(read: &Read<'a>) -> Option<Key<'a>> {
         | Read::StrLen { key }
         | Read::GetRange { key, .. }
         | Read::Type { key }
-        | Read::Ttl { key, .. } => Some(key),
+        | Read::Ttl { key, .. }
+        | Read::GetBit { key, .. }
+        | Read::BitCount { key, .. }
+        | Read::BitPos { key, .. } => Some(key),
         Read::MGet { .. } | Read::Exists { .. } | Read::Scan { .. } | Read::DbSize { .. } => None,
     }
 }

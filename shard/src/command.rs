@@ -96,6 +96,15 @@ pub enum Command<'a> {
     },
     /// FLUSHALL, FLUSHDB: forgets all keys of the group. Answers Ok.
     FlushAll,
+    /// SETBIT: answers what the bit was.
+    SetBit {
+        /// The key.
+        key: Key<'a>,
+        /// Which bit; 0 is the highest one of the first byte.
+        offset: u64,
+        /// What it becomes.
+        bit: bool,
+    },
 }
 
 /// Looks at rows of one group. Never logged.
@@ -162,6 +171,37 @@ pub enum Read<'a> {
         cursor: u64,
         /// How many rows to look at.
         count: u32,
+    },
+    /// GETBIT: Int.
+    GetBit {
+        /// The key.
+        key: Key<'a>,
+        /// Which bit; 0 is the highest one of the first byte.
+        offset: u64,
+    },
+    /// BITCOUNT: Int, how many bits are set.
+    BitCount {
+        /// The key.
+        key: Key<'a>,
+        /// The first byte or bit; negative counts from the end.
+        start: i64,
+        /// The last byte or bit, included; negative counts from the end.
+        end: i64,
+        /// Whether these are bits; else bytes.
+        in_bits: bool,
+    },
+    /// BITPOS: Int, the place of the first such bit; -1 if there is none.
+    BitPos {
+        /// The key.
+        key: Key<'a>,
+        /// The bit that is looked for.
+        bit: bool,
+        /// The first byte or bit; negative counts from the end.
+        start: i64,
+        /// The last byte or bit, included; without one zeros follow the string.
+        end: Option<i64>,
+        /// Whether these are bits; else bytes.
+        in_bits: bool,
     },
 }
 
@@ -309,6 +349,9 @@ impl<'a> Command<'a> {
                 Self::MSet { pairs, only_new: *only_new }
             }
             ArchivedCommand::FlushAll => Self::FlushAll,
+            ArchivedCommand::SetBit { key, offset, bit } => {
+                Self::SetBit { key: key.key(archive)?, offset: offset.to_native(), bit: *bit }
+            }
         })
     }
 }
@@ -346,6 +389,22 @@ impl<'a> Read<'a> {
             ArchivedRead::DbSize { cursor, count } => {
                 Self::DbSize { cursor: cursor.to_native(), count: count.to_native() }
             }
+            ArchivedRead::GetBit { key, offset } => {
+                Self::GetBit { key: key.key(archive)?, offset: offset.to_native() }
+            }
+            ArchivedRead::BitCount { key, start, end, in_bits } => Self::BitCount {
+                key: key.key(archive)?,
+                start: start.to_native(),
+                end: end.to_native(),
+                in_bits: *in_bits,
+            },
+            ArchivedRead::BitPos { key, bit, start, end, in_bits } => Self::BitPos {
+                key: key.key(archive)?,
+                bit: *bit,
+                start: start.to_native(),
+                end: end.as_ref().map(|end| end.to_native()),
+                in_bits: *in_bits,
+            },
         })
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! What can be refused without looking at a row is refused here.
 
+pub(super) mod bits;
 pub(super) mod keyspace;
 pub(super) mod string;
 

@@ -12,7 +12,7 @@ mod rows;
 pub use rows::TABLE;
 
 /// Count of commands, subcommands not included.
-pub const COUNT: usize = 51;
+pub const COUNT: usize = 55;
 
 /// Turns the arguments of a request, whose arity is right, into what is to be done.
 pub type Parse = for<'a> fn(Request<'a>) -> Result<Action<'a>, CommandError<'a>>;

@@ -126,6 +126,7 @@ impl Ground<'_> {
             | Command::Expire { key, .. }
             | Command::Persist { key } => (key, 0),
             Command::SetRange { key, offset, .. } => (key, VALUE_BYTES_MAX.min(offset as usize)),
+            Command::SetBit { key, offset, .. } => (key, VALUE_BYTES_MAX.min((offset / 8) as usize + 1)),
             // The others write what they bring.
             _ => return archive_bytes,
         };

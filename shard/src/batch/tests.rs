@@ -54,6 +54,20 @@ fn golden_bytes_of_a_batch() {
     assert_eq!(hex(sample_batch().as_bytes()), include_str!("../../testdata/batch.hex"));
 }
 
+/// Commands that came later, so that the bytes above stay as they are.
+#[test]
+fn golden_bytes_of_bits() {
+    let mut builder = BatchBuilder::default();
+    let command = Command::SetBit { key: Key::new(b"key"), offset: 0x0102_0304_0506, bit: true };
+    builder.push(&command);
+    let batch = builder.finish(Kind::Commands, origin());
+    let body = &batch.as_bytes()[crate::HEADER_BYTES..];
+    assert_eq!(hex(body), "1f0000006b65790b000000000300000006050403020100000100000000000000\n000000\n");
+    let (batch, _) = Batch::split(batch.as_bytes()).expect("it was just built");
+    let opened: Vec<_> = batch.commands().collect();
+    assert_eq!(opened, [Ok(command)]);
+}
+
 #[test]
 fn golden_bytes_of_controls() {
     let mut builder = BatchBuilder::default();

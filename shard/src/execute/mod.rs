@@ -3,6 +3,7 @@
 //! Nothing here knows a tree, a lane or a clock. A row that has expired, or was forgotten by a FLUSHALL, does not reach this
 //! module: it is absent.
 
+pub(crate) mod bits;
 mod expiry;
 mod number;
 mod string;
@@ -55,6 +56,7 @@ impl<'a> Command<'a> {
             }
             Self::Append { key, .. }
             | Self::SetRange { key, .. }
+            | Self::SetBit { key, .. }
             | Self::IncrBy { key, .. }
             | Self::GetDel { key }
             | Self::GetEx { key, .. }
@@ -94,6 +96,7 @@ fn try_execute<'r>(command: &Command<'_>, env: &Env, row: Option<Row<'r>>, cell:
         }
         Command::Append { value, .. } => string::append(row, cell, value),
         Command::SetRange { offset, value, .. } => string::set_range(row, cell, offset, value),
+        Command::SetBit { offset, bit, .. } => bits::set_bit(row, cell, offset, bit),
         Command::IncrBy { delta, .. } => number::incr_by(row, cell, delta),
         Command::GetDel { .. } => string::get_del(row),
         Command::GetEx { expire, .. } => string::get_ex(env, row, cell, expire),

@@ -20,6 +20,7 @@ use many::{Many, Wanted};
 use page::Page;
 
 use crate::apply::{Apply, Place, live};
+use crate::execute::bits;
 use crate::key::REDIS_KEYSPACE;
 use crate::reply::OwnedReply;
 use crate::row::{Row, RowError};
@@ -199,7 +200,10 @@ const fn one_key<'a>(read: &Read<'a>) -> Option<Key<'a>> {
         | Read::StrLen { key }
         | Read::GetRange { key, .. }
         | Read::Type { key }
-        | Read::Ttl { key, .. } => Some(key),
+        | Read::Ttl { key, .. }
+        | Read::GetBit { key, .. }
+        | Read::BitCount { key, .. }
+        | Read::BitPos { key, .. } => Some(key),
         Read::MGet { .. } | Read::Exists { .. } | Read::Scan { .. } | Read::DbSize { .. } => None,
     }
 }
@@ -221,6 +225,16 @@ fn answer_one<'r>(read: &Read<'_>, row: Option<Row<'r>>, time_ms: u64) -> Reply<
         Read::GetRange { start, end, .. } => {
             string(Reply::Bulk(b""), &|value| Reply::Bulk(range(value, start, end)))
         }
+        Read::GetBit { offset, .. } => {
+            string(Reply::Int(0), &|value| Reply::Int(bits::bit_at(value, offset).into()))
+        }
+        Read::BitCount { start, end, in_bits, .. } => {
+            string(Reply::Int(0), &|value| Reply::Int(bit_count(value, start, end, in_bits)))
+        }
+        Read::BitPos { bit, start, end, in_bits, .. } => {
+            let absent = Reply::Int(if bit { -1 } else { 0 });
+            string(absent, &|value| Reply::Int(bit_pos(value, bit, start, end, in_bits)))
+        }
         Read::Type { .. } => Reply::Simple(row.map_or("none", |row| row.kind.name()).as_bytes()),
         Read::Ttl { in_millis, absolute, .. } => Reply::Int(ttl(row, in_millis, absolute, time_ms)),
         Read::MGet { .. } | Read::Exists { .. } | Read::Scan { .. } | Read::DbSize { .. } => {
@@ -238,6 +252,23 @@ fn range(value: &[u8], start: i64, end: i64) -> &[u8] {
     let from_end = |at: i64| if at < 0 { at.saturating_add(len).max(0) } else { at };
     let (start, end) = (from_end(start), from_end(end).min(len - 1));
     if start > end { b"" } else { &value[start as usize..=end as usize] }
+}
+
+fn bit_count(value: &[u8], start: i64, end: i64, in_bits: bool) -> i64 {
+    if start < 0 && end < 0 && start > end {
+        return 0;
+    }
+    bits::bit_range(value, start, end, in_bits).map_or(0, |bits| bits::count_bits(value, bits))
+}
+
+/// The place of the first such bit. Without an end, a zero follows the string.
+fn bit_pos(value: &[u8], bit: bool, start: i64, end: Option<i64>, in_bits: bool) -> i64 {
+    let Some(within) = bits::bit_range(value, start, end.unwrap_or(-1), in_bits) else { return -1 };
+    match bits::find_bit(value, within, bit) {
+        Some(at) => at as i64,
+        None if bit || end.is_some() => -1,
+        None => value.len() as i64 * 8,
+    }
 }
 
 /// What TTL and its kin answer. Seconds are rounded to the nearest, as in Redis.

@@ -62,6 +62,18 @@ fn strings() {
     write("getdel k", Command::GetDel { key });
     write("getex k persist", Command::GetEx { key, expire: Expire::Clear });
     write("getex k exat 2", Command::GetEx { key, expire: Expire::At(2000) });
+    write("setbit k 9 1", Command::SetBit { key, offset: 9, bit: true });
+    read("getbit k 4294967295", Read::GetBit { key, offset: u64::from(u32::MAX) });
+    let count = |start, end, in_bits| Read::BitCount { key, start, end, in_bits };
+    read("bitcount k", count(0, -1, false));
+    read("bitcount k 1 -2", count(1, -2, false));
+    read("bitcount k 1 -2 BYTE", count(1, -2, false));
+    read("bitcount k 1 -2 bit", count(1, -2, true));
+    let position = |bit, start, end, in_bits| Read::BitPos { key, bit, start, end, in_bits };
+    read("bitpos k 1", position(true, 0, None, false));
+    read("bitpos k 0 2", position(false, 2, None, false));
+    read("bitpos k 0 2 -1", position(false, 2, Some(-1), false));
+    read("bitpos k 0 2 -1 BIT", position(false, 2, Some(-1), true));
     read("getex k", Read::Get { key });
     read("GET k", Read::Get { key });
     read("strlen k", Read::StrLen { key });

@@ -3,7 +3,7 @@
 use super::containers::{CLIENT, COMMAND, CONFIG, PINION};
 use super::{COUNT, EMPTY, Keys, Spec};
 use crate::command::action::{Action, Local, Report};
-use crate::command::parse::{keyspace, string};
+use crate::command::parse::{bits, keyspace, string};
 
 /// Every command there is. Its place here is its number.
 pub static TABLE: [Spec; COUNT] = [
@@ -230,6 +230,58 @@ pub static TABLE: [Spec; COUNT] = [
         summary: "Overwrite part of a string at key starting at the specified offset",
         complexity: "O(1), not counting the time taken to copy the new string in place. Usually, this string is very small so the amortized complexity is O(1). Otherwise, complexity is O(M) with M being the length of the value argument.",
         parse: string::setrange,
+        ..EMPTY
+    },
+    Spec {
+        name: "setbit",
+        arity: 4,
+        flags: "write denyoom",
+        categories: "@write @bitmap @slow",
+        keys: Some(Keys { first: 1, last: 1, step: 1, flags: "RW access update", notes: "" }),
+        group: "bitmap",
+        since: "2.2.0",
+        summary: "Sets or clears the bit at offset in the string value stored at key",
+        complexity: "O(1)",
+        parse: bits::setbit,
+        ..EMPTY
+    },
+    Spec {
+        name: "getbit",
+        arity: 3,
+        flags: "readonly fast",
+        categories: "@read @bitmap @fast",
+        keys: Some(Keys { first: 1, last: 1, step: 1, flags: "RO access", notes: "" }),
+        group: "bitmap",
+        since: "2.2.0",
+        summary: "Returns the bit value at offset in the string value stored at key",
+        complexity: "O(1)",
+        parse: bits::getbit,
+        ..EMPTY
+    },
+    Spec {
+        name: "bitcount",
+        arity: -2,
+        flags: "readonly",
+        categories: "@read @bitmap @slow",
+        keys: Some(Keys { first: 1, last: 1, step: 1, flags: "RO access", notes: "" }),
+        group: "bitmap",
+        since: "2.6.0",
+        summary: "Count set bits in a string",
+        complexity: "O(N)",
+        parse: bits::bitcount,
+        ..EMPTY
+    },
+    Spec {
+        name: "bitpos",
+        arity: -3,
+        flags: "readonly",
+        categories: "@read @bitmap @slow",
+        keys: Some(Keys { first: 1, last: 1, step: 1, flags: "RO access", notes: "" }),
+        group: "bitmap",
+        since: "2.8.7",
+        summary: "Find first bit set or clear in a string",
+        complexity: "O(N)",
+        parse: bits::bitpos,
         ..EMPTY
     },
     Spec {

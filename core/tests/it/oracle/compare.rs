@@ -35,8 +35,27 @@ pub(super) fn differs_by_design(request: &[Vec<u8>]) -> bool {
         b"config" => subcommand == b"help" || request.iter().any(|word| word.contains(&b'*')),
         // A senseless time is refused without a look at the key.
         b"getex" => request.iter().skip(3).any(|time| !parse_i64(time).is_some_and(makes_sense)),
+        // So are other senseless arguments.
+        b"bitcount" | b"bitpos" => {
+            let first = if name == b"bitpos" { 3 } else { 2 };
+            let words = request.iter().skip(2);
+            let numbers = words.filter(|word| !is_unit(word)).all(|word| parse_i64(word).is_some());
+            let units = request.iter().skip(first).filter(|word| is_unit(word)).count();
+            let whole = match request.len().saturating_sub(first) {
+                0 => true,
+                1 => first == 3 && units == 0,
+                2 => units == 0,
+                3 => units == 1 && request.last().is_some_and(|word| is_unit(word)),
+                _ => false,
+            };
+            !(numbers && whole)
+        }
         _ => false,
     }
+}
+
+fn is_unit(word: &[u8]) -> bool {
+    word.eq_ignore_ascii_case(b"bit") || word.eq_ignore_ascii_case(b"byte")
 }
 
 fn makes_sense(seconds: i64) -> bool {

@@ -129,7 +129,7 @@ impl Generator {
 
     fn well_formed(&mut self) -> Request {
         let name = |name: &str| name.as_bytes().to_vec();
-        match self.rng.u8(0..44) {
+        match self.rng.u8(0..48) {
             0..=3 => vec![name("set"), self.key(), self.value()],
             4..=6 => self.set_with_options(),
             7..=9 => vec![name("get"), self.key()],
@@ -163,6 +163,7 @@ impl Generator {
             39 => self.client(),
             40 => self.introspection(),
             41 => vec![name("select"), self.of(&["0", "a", "99999999999", "1.5", ""])],
+            44..=47 => self.bits(),
             42 => vec![self.of(&["nosuch", "get2", "", "\u{0}x", "g\r\nt"]), self.value(), self.value()],
             _ => vec![
                 self.of(&["auth", "hello", "config", "client", "command", "expire"]),
@@ -170,6 +171,29 @@ impl Generator {
                 self.of(NUMBERS),
             ],
         }
+    }
+
+    fn bits(&mut self) -> Request {
+        let (name, key) = (self.of(&["setbit", "getbit", "bitcount", "bitpos"]), self.key());
+        let bit = if self.one_in(12) { self.of(NUMBERS) } else { self.of(&["0", "1"]) };
+        let offset = match self.rng.u8(0..10) {
+            0 => self.of(&["-1", "a", "", "4294967295", "4294967296", "9223372036854775807", "#1"]),
+            _ => self.below(2_000).to_string().into_bytes(),
+        };
+        let mut request = match name.as_slice() {
+            b"setbit" if offset.len() > 9 => return vec![b"getbit".to_vec(), key, offset],
+            b"setbit" => return vec![name, key, offset, bit],
+            b"getbit" => return vec![name, key, offset],
+            b"bitcount" => vec![name, key],
+            _ => vec![name, key, bit],
+        };
+        for _ in 0..self.below(3) {
+            request.push(self.number());
+        }
+        if self.one_in(3) {
+            request.push(self.of(&["bit", "BYTE"]));
+        }
+        request
     }
 
     fn set_with_options(&mut self) -> Request {

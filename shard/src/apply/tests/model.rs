@@ -83,6 +83,22 @@ impl Model {
                 self.keys.insert(key.bytes().to_vec(), entry);
                 int(len as i64)
             }
+            Command::SetBit { key, offset, bit } => {
+                let mut entry = self.live(key.bytes(), now).cloned().unwrap_or_default();
+                let at = (offset / 8) as usize;
+                if at >= VALUE_BYTES_MAX {
+                    return error(ReplyError::StringTooLong);
+                }
+                entry.value.resize(entry.value.len().max(at + 1), 0);
+                let mut bits = bits_of(&entry.value);
+                let was = std::mem::replace(&mut bits[offset as usize], bit);
+                entry.value = bits
+                    .chunks(8)
+                    .map(|bits| bits.iter().fold(0, |byte, &bit| byte << 1 | u8::from(bit)))
+                    .collect();
+                self.keys.insert(key.bytes().to_vec(), entry);
+                int(was.into())
+            }
             Command::IncrBy { key, delta } => {
                 let mut entry = self.live(key.bytes(), now).cloned().unwrap_or_default();
                 let text = if entry.value.is_empty() && self.live(key.bytes(), now).is_none() {
@@ -204,6 +220,25 @@ impl Model {
                 let taken = (start..=end).map(|at| value[at as usize]).collect();
                 OwnedReply::Bulk(taken)
             }
+            Read::GetBit { key, offset } => {
+                let bits = bits_of(value(key.bytes()).unwrap_or_default());
+                int(bits.get(offset as usize).copied().unwrap_or(false).into())
+            }
+            Read::BitCount { key, start, end, in_bits } => {
+                let value = value(key.bytes()).unwrap_or_default();
+                if start < 0 && end < 0 && start > end {
+                    return int(0);
+                }
+                int(bits_within(value, start, end, in_bits).iter().filter(|(_, bit)| *bit).count() as i64)
+            }
+            Read::BitPos { key, bit, start, end, in_bits } => {
+                let Some(value) = value(key.bytes()) else { return int(if bit { -1 } else { 0 }) };
+                let bits = bits_within(value, start, end.unwrap_or(-1), in_bits);
+                let found = bits.iter().find(|(_, found)| *found == bit).map(|(at, _)| *at);
+                // Zeros follow the string, for who asks for no end.
+                let behind = !bit && end.is_none() && !bits.is_empty();
+                int(found.or(behind.then_some(value.len() * 8)).map_or(-1, |at| at as i64))
+            }
             Read::Exists { keys } => int(keys.iter().filter(|key| value(key).is_some()).count() as i64),
             Read::Type { key } => {
                 let word = if value(key.bytes()).is_some() { "string" } else { "none" };
@@ -218,4 +253,19 @@ impl Model {
             Read::Scan { .. } | Read::DbSize { .. } => unreachable!("compared by their keys"),
         }
     }
+}
+
+/// The bits of a string, the highest of each byte first.
+fn bits_of(value: &[u8]) -> Vec<bool> {
+    value.iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1 == 1)).collect()
+}
+
+/// Those of a range, with their places.
+fn bits_within(value: &[u8], start: i64, end: i64, in_bits: bool) -> Vec<(usize, bool)> {
+    let unit = if in_bits { 1 } else { 8 };
+    let len = (value.len() * 8 / unit) as i64;
+    let at = |at: i64| if at < 0 { (len + at).max(0) } else { at };
+    let (start, end) = (at(start), at(end).min(len - 1));
+    let bits = bits_of(value).into_iter().enumerate();
+    bits.filter(|(bit, _)| (start..=end).contains(&((bit / unit) as i64))).collect()
 }

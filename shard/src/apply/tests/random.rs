@@ -92,7 +92,7 @@ fn random_command(rng: &mut fastrand::Rng, now: u64, then: impl FnOnce(&Command<
     let pairs: Vec<&[u8]> =
         names.iter().zip(&values).flat_map(|(key, value)| [&key[..], &value[..]]).collect();
     let when = [SetWhen::Always, SetWhen::Always, SetWhen::Absent, SetWhen::Present][rng.usize(..4)];
-    then(&match rng.u8(..40) {
+    then(&match rng.u8(..43) {
         0..10 => {
             let expire = set_expire(rng, now);
             Command::Set { key, value: &bytes, when, expire, get: rng.u8(..4) == 0 }
@@ -115,8 +115,10 @@ fn random_command(rng: &mut fastrand::Rng, now: u64, then: impl FnOnce(&Command<
         }
         35 => Command::Persist { key },
         36..39 => Command::MSet { pairs: List::new(&pairs), only_new: rng.u8(..3) == 0 },
-        _ if rng.u8(..8) == 0 => Command::FlushAll,
-        _ => Command::Persist { key },
+        39 if rng.u8(..8) == 0 => Command::FlushAll,
+        39 => Command::Persist { key },
+        40..42 => Command::SetBit { key, offset: rng.u64(..400), bit: rng.bool() },
+        _ => Command::SetBit { key, offset: (8 << 24) + rng.u64(..9) * (8 << 30), bit: true },
     });
 }
 
@@ -281,13 +283,23 @@ fn compare_reads(script: &Script, replica: &mut Replica, rng: &mut fastrand::Rng
     let key = Key::new(&name);
     let names: Vec<Vec<u8>> = (0..rng.usize(1..5)).map(|_| key_name(rng)).collect();
     let keys: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
-    let read = match rng.u8(..8) {
+    let read = match rng.u8(..11) {
         0 | 1 => Read::Get { key },
         2 => Read::MGet { keys: List::new(&keys) },
         3 => Read::StrLen { key },
         4 => Read::GetRange { key, start: rng.i64(-12..12), end: rng.i64(-12..12) },
         5 => Read::Exists { keys: List::new(&keys) },
         6 => Read::Type { key },
+        7 => Read::GetBit { key, offset: rng.u64(..400) },
+        8 => {
+            let (start, end, in_bits) = (rng.i64(-99..99), rng.i64(-99..99), rng.bool());
+            Read::BitCount { key, start, end, in_bits }
+        }
+        9 => {
+            let (start, in_bits) = (rng.i64(-99..99), rng.bool());
+            let end = rng.bool().then(|| rng.i64(-99..99));
+            Read::BitPos { key, bit: rng.bool(), start, end, in_bits: in_bits && end.is_some() }
+        }
         _ => Read::Ttl { key, in_millis: rng.bool(), absolute: rng.bool() },
     };
     let expected = model.read(&read, now as i64);
