@@ -5,7 +5,7 @@ use super::table::{COUNT, Spec, TABLE};
 /// Longest name of a command.
 const NAME_BYTES_MAX: usize = 15;
 /// Places of the hash table. A place holds at most one command.
-const PLACES: usize = 512;
+const PLACES: usize = 1024;
 const FREE: u8 = u8::MAX;
 
 /// A command: its row in the [`TABLE`].

@@ -9,16 +9,13 @@ use crate::resp::Request;
 mod containers;
 mod rows;
 
-pub use rows::TABLE;
-
-/// Count of commands, subcommands not included.
-pub const COUNT: usize = 55;
+pub use rows::{COUNT, TABLE};
 
 /// Turns the arguments of a request, whose arity is right, into what is to be done.
 pub type Parse = for<'a> fn(Request<'a>) -> Result<Action<'a>, CommandError<'a>>;
 
 /// What is known of one command.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Spec {
     /// Its name in small letters; of a subcommand `container|name`.
     pub name: &'static str,
