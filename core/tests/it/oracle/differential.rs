@@ -12,6 +12,8 @@ use super::wire::{Connection, Peer, Value, request};
 const SLACK_MS: i64 = 60_000;
 /// Commands between two comparisons of all keys.
 const COMMANDS_PER_SCAN: u64 = 500;
+/// Pipelines up to so many bytes are sent byte by byte now and then.
+const BYTES_ALONE_MAX: usize = 2_000;
 
 /// Tells both servers, which are empty, the same random commands; the first difference is the error.
 pub(super) fn differential(mut pair: [&mut dyn Peer; 2], seed: u64, commands: u64) -> Result<(), String> {
@@ -26,8 +28,10 @@ pub(super) fn differential(mut pair: [&mut dyn Peer; 2], seed: u64, commands: u6
         for _ in 0..COMMANDS_PER_SCAN.div_ceil(8) {
             let pipeline = pipeline(&mut generator);
             let bytes: Vec<u8> = pipeline.iter().flat_map(|command| request(command)).collect();
-            for connection in &mut pair {
-                connection.send(&bytes);
+            for piece in pieces(&mut generator, &bytes) {
+                for connection in &mut pair {
+                    connection.send(piece);
+                }
             }
             for command in &pipeline {
                 let [left, right] = pair.each_mut().map(|peer| comparable(command, peer.reply()));
@@ -62,6 +66,22 @@ fn pipeline(generator: &mut Generator) -> Vec<Request> {
         }
     }
     pipeline
+}
+
+/// The bytes as they are sent: mostly at once, sometimes in a few pieces, now and then every byte alone.
+fn pieces<'b>(generator: &mut Generator, bytes: &'b [u8]) -> Vec<&'b [u8]> {
+    let longest = match generator.below(256) {
+        0 if bytes.len() <= BYTES_ALONE_MAX => return bytes.chunks(1).collect(),
+        0..16 => bytes.len(),
+        _ => return vec![bytes],
+    };
+    let (mut pieces, mut rest) = (Vec::new(), bytes);
+    while !rest.is_empty() {
+        let (piece, after) = rest.split_at((1 + generator.below(longest)).min(rest.len()));
+        pieces.push(piece);
+        rest = after;
+    }
+    pieces
 }
 
 fn is_comparable(command: &Request) -> bool {
