@@ -25,6 +25,7 @@ pub mod resp;
 pub mod route;
 pub mod signal;
 pub mod stages;
+pub mod tally;
 pub mod turn;
 
 pub use ids::ConnId;

@@ -71,6 +71,8 @@ pub enum Subject {
     ResetStages,
     /// To flush its memtables.
     Flush,
+    /// Its counters, with those of every command.
+    Tally,
 }
 
 impl Subject {
@@ -80,6 +82,7 @@ impl Subject {
             1 => Self::Counters,
             2 => Self::ResetStages,
             3 => Self::Flush,
+            4 => Self::Tally,
             _ => panic!("a sibling core asked an unknown question"),
         }
     }
@@ -467,7 +470,9 @@ mod tests {
 
     #[test]
     fn questions_and_answers_name_their_gathering() {
-        for subject in [Subject::Stages, Subject::Counters, Subject::ResetStages, Subject::Flush] {
+        for subject in
+            [Subject::Stages, Subject::Counters, Subject::ResetStages, Subject::Flush, Subject::Tally]
+        {
             let mut bytes = Vec::new();
             put_question(&mut bytes, 8, 1, subject);
             let Message::Question { gathering: 8, part: 1, subject: found } = Message::open(&bytes) else {

@@ -124,7 +124,7 @@ impl Trail {
 }
 
 /// Longest duration told apart, in ticks (about a minute); longer ones count as this.
-const TICKS_MAX: u64 = 1 << 37;
+pub(crate) const TICKS_MAX: u64 = 1 << 37;
 
 /// What one core measured: a histogram and an exact sum per stage, and the same for the whole path.
 pub struct Stages {
@@ -171,8 +171,8 @@ impl Stages {
         }
     }
 
-    /// Records `count` requests that share a trail, a start and an end.
-    pub fn record(&mut self, trail: &Trail, start: u64, end: u64, count: u64) {
+    /// Records `count` requests that share a trail, a start and an end. Answers how long each stage of them took.
+    pub fn record(&mut self, trail: &Trail, start: u64, end: u64, count: u64) -> [u64; STAGE_COUNT] {
         let durations = trail.durations(start, end);
         for (stage, &ticks) in durations.iter().enumerate() {
             self.sums_ticks[stage] += ticks * count;
@@ -183,6 +183,7 @@ impl Stages {
         self.whole_ticks += whole * count;
         self.requests += count;
         debug_assert_eq!(durations.iter().sum::<u64>(), whole);
+        durations
     }
 
     /// Requests recorded.
@@ -233,7 +234,7 @@ impl Stages {
     }
 }
 
-fn histogram() -> Histogram<u64> {
+pub(crate) fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, TICKS_MAX, 2).expect("the bounds are in order and two digits are allowed")
 }
 

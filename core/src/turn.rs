@@ -354,7 +354,7 @@ impl<O: Owner> Machine for Core<O> {
         self.cut_off(outbox);
         let more = self.settle(outbox);
         let end = self.ticks.now();
-        self.desk.record(&mut self.stages, end);
+        self.desk.record(self.settings.latency_tracking.then_some(&mut self.stages), end);
         self.end_own_flight();
         let budget = if busy { BACKGROUND_MICROS.0 } else { BACKGROUND_MICROS.1 };
         let left = self.tasks.run(Class::Background, budget);

@@ -66,6 +66,8 @@ pub struct Config {
     pub protected: bool,
     /// Connections, at most.
     pub clients_max: usize,
+    /// Whether durations of requests are recorded.
+    pub latency_tracking: bool,
     /// Groups whose losses are accepted by this start.
     pub accept_losses: Vec<u32>,
     /// Every setting as it was given or defaulted, secrets left out, by name.
@@ -189,6 +191,7 @@ impl Given {
             clients_max: self
                 .value("maxclients", |text| parse_count(text, 1, 1_000_000))?
                 .map_or(10_000, |clients| usize::try_from(clients).expect("small")),
+            latency_tracking: self.value("latency-tracking", parse_bool)?.unwrap_or(true),
             accept_losses: self.value("accept-loss", parse_groups)?.unwrap_or_default(),
             cpus,
             shown: Vec::new(),
@@ -217,6 +220,7 @@ impl Config {
             ("cores", cpus.join(",")),
             ("data-dir", self.data_dir.display().to_string()),
             ("groups", self.groups.map(|groups| groups.to_string()).unwrap_or_default()),
+            ("latency-tracking", if self.latency_tracking { "yes" } else { "no" }.to_owned()),
             ("maxclients", self.clients_max.to_string()),
             ("memory", self.memory_bytes.to_string()),
             ("port", self.port.to_string()),

@@ -104,6 +104,13 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting("maxclients", Kind::Count, "N", "10000", "Client connections, at most"),
     setting(
+        "latency-tracking",
+        Kind::Bool,
+        "yes|no",
+        "yes",
+        "Record how long requests take; without, they are only counted",
+    ),
+    setting(
         "accept-loss",
         Kind::Groups,
         "LIST",

@@ -10,6 +10,7 @@
 use std::collections::VecDeque;
 
 use crate::planted;
+use crate::tally::Label;
 
 /// The name of a command's place: places are numbered from 0 in the order of the commands, wrapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,10 @@ pub struct Passed {
     pub start_ticks: u64,
     /// The flight that carried it.
     pub flight: u32,
+    /// What it is counted for.
+    pub label: Label,
+    /// Whether it is an error.
+    pub failed: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +36,15 @@ struct Entry {
     /// Where its reply stands in `early`; `len` is [`WAITING`] until it is there.
     at: u32,
     len: u32,
+    label: Label,
+    failed: bool,
+}
+
+impl Entry {
+    const fn passed(self) -> Passed {
+        let Self { start_ticks, flight, label, failed, .. } = self;
+        Passed { start_ticks, flight, label, failed }
+    }
 }
 
 /// The length of a reply that has not come.
@@ -41,6 +55,8 @@ const PACK_BYTES_MIN: usize = 64 << 10;
 /// See the module page.
 #[derive(Default)]
 pub struct ReplyRing {
+    /// What the next place is counted for.
+    pub label: Label,
     entries: VecDeque<Entry>,
     /// The number of the oldest place.
     head: u32,
@@ -74,7 +90,14 @@ impl ReplyRing {
     /// A place for the next command.
     pub fn take_place(&mut self, start_ticks: u64) -> Place {
         let place = Place(self.head.wrapping_add(self.entries.len() as u32));
-        self.entries.push_back(Entry { start_ticks, flight: 0, at: 0, len: WAITING });
+        self.entries.push_back(Entry {
+            start_ticks,
+            flight: 0,
+            at: 0,
+            len: WAITING,
+            label: self.label,
+            failed: false,
+        });
         place
     }
 
@@ -101,13 +124,15 @@ impl ReplyRing {
             let len = self.early.len() - at;
             self.early_live += len;
             entry.flight = flight;
+            entry.failed = self.early.get(at) == Some(&b'-');
             entry.at = u32::try_from(at).expect("the early replies of a connection are bounded");
             entry.len = u32::try_from(len).expect("a reply is bounded");
             return self.pack_if_worth();
         }
+        let at = out.len();
         encode(out);
         let entry = self.pop();
-        passed(Passed { start_ticks: entry.start_ticks, flight });
+        passed(Entry { flight, failed: out.get(at) == Some(&b'-'), ..entry }.passed());
         self.release(out, passed);
     }
 
@@ -119,7 +144,7 @@ impl ReplyRing {
             let entry = self.pop();
             out.extend_from_slice(&self.early[entry.at as usize..][..entry.len as usize]);
             self.early_live -= entry.len as usize;
-            passed(Passed { start_ticks: entry.start_ticks, flight: entry.flight });
+            passed(entry.passed());
         }
         if self.early_live == 0 {
             self.early.clear();
@@ -155,7 +180,7 @@ impl ReplyRing {
     pub fn abandon(&mut self, mut passed: impl FnMut(Passed)) {
         self.abandoned = true;
         for entry in self.entries.drain(..).filter(|entry| entry.len != WAITING) {
-            passed(Passed { start_ticks: entry.start_ticks, flight: entry.flight });
+            passed(entry.passed());
         }
         self.early = Vec::new();
         self.early_live = 0;
@@ -237,10 +262,10 @@ mod tests {
         let mut ring = ReplyRing::default();
         ring.take_place(0);
         let second = ring.take_place(1);
-        ring.fill(second, 7, &mut Vec::new(), |to| to.push(b'+'), |_| {});
+        ring.fill(second, 7, &mut Vec::new(), |to| to.push(b'-'), |_| {});
         let mut named = Vec::new();
         ring.abandon(|passed| named.push(passed));
-        assert_eq!(named, [Passed { start_ticks: 1, flight: 7 }]);
+        assert_eq!(named, [Passed { start_ticks: 1, flight: 7, label: Label::NONE, failed: true }]);
         assert!(ring.is_empty() && ring.early_bytes() == 0);
     }
 }

@@ -154,6 +154,7 @@ impl Node {
         settings.port = address.port();
         settings.run_id = format!("{a:016x}{b:016x}{:08x}", c >> 32);
         settings.process_id = std::process::id();
+        settings.latency_tracking = config.latency_tracking;
         settings.config = shown(config);
         // Replaced by the layout that the directory has.
         let founding = Founding { cluster: ClusterId(1), node: NodeId(1) };

@@ -19,6 +19,7 @@ use crate::message;
 use crate::metrics::Counters;
 use crate::resp::Encoder;
 use crate::stages::{Stage, Stages, Trail};
+use crate::tally::Tally;
 use crate::{ConnId, Outbox};
 
 /// Memory that an awaited reply may take: its place, its flight, the read of the disk behind it.
@@ -97,6 +98,8 @@ pub struct Desk {
     pub next_pages: Vec<NextPage>,
     /// What was counted.
     pub counters: Counters,
+    /// The same by command.
+    pub tally: Tally,
     open: Option<Open>,
     scratch: Vec<u8>,
     passed: Vec<Passed>,
@@ -131,6 +134,7 @@ impl Desk {
             reports: Vec::new(),
             next_pages: Vec::new(),
             counters: Counters::default(),
+            tally: Tally::default(),
             open: None,
             scratch: Vec::new(),
             passed: Vec::new(),
@@ -350,7 +354,7 @@ impl Desk {
             Step::Whole => {
                 let whole = self.gatherings.remove(gathering);
                 self.gathered_bytes -= whole.held_bytes();
-                self.fill_counted(whole.conn, whole.place, flight, false, |encoder| whole.encode(encoder));
+                self.fill_counted(whole.conn, whole.place, flight, |encoder| whole.encode(encoder));
             }
         }
     }
@@ -372,10 +376,9 @@ impl Desk {
         if !self.admits(value_bytes) {
             self.counters.replies_refused += 1;
             let overloaded = Reply::Error(ReplyError::Overloaded);
-            return self
-                .fill_counted(conn, place, flight, true, |encoder| encode(command, overloaded, encoder));
+            return self.fill_counted(conn, place, flight, |encoder| encode(command, overloaded, encoder));
         }
-        self.fill_counted(conn, place, flight, false, encode_reply);
+        self.fill_counted(conn, place, flight, encode_reply);
     }
 
     /// Fills a place of a connection and keeps count of the bytes; drops the reply when the connection is gone.
@@ -384,23 +387,28 @@ impl Desk {
         conn: ConnId,
         place: Place,
         flight: u32,
-        error: bool,
         encode_reply: impl FnOnce(&mut Encoder<'_>),
     ) {
         let connection = self.conns.get_mut(conn).filter(|connection| !connection.ring.is_abandoned());
         let Some(connection) = connection else { return self.flights.release(flight) };
         let protocol = connection.protocol();
         let before = connection.out.len() + connection.ring.early_bytes();
-        let passed = &mut self.passed;
+        let (passed, counters, tally) = (&mut self.passed, &mut self.counters, &mut self.tally);
         connection.ring.fill(
             place,
             flight,
             &mut connection.out,
-            |out| encode_reply(&mut Encoder::new(out, protocol)),
+            |out| {
+                let at = out.len();
+                encode_reply(&mut Encoder::new(out, protocol));
+                if let Some((b'-', text)) = out[at..].split_first() {
+                    counters.errors += 1;
+                    tally.error(text);
+                }
+            },
             |left| passed.push(left),
         );
         self.unsent_bytes += connection.out.len() + connection.ring.early_bytes() - before;
-        self.counters.errors += u64::from(error);
         if !std::mem::replace(&mut connection.listed, true) {
             self.listed.push(conn);
         }
@@ -412,7 +420,6 @@ impl Desk {
             return self.answer_here(conn, start_ticks, flight, |encoder| encoder.raw(encoded));
         }
         self.counters.replies_refused += 1;
-        self.counters.errors += 1;
         self.answer_here(conn, start_ticks, flight, refuse);
     }
 
@@ -430,7 +437,7 @@ impl Desk {
         }
         let place = connection.ring.take_place(start_ticks);
         self.flights.hold(flight);
-        self.fill_counted(conn, place, flight, false, encode_reply);
+        self.fill_counted(conn, place, flight, encode_reply);
     }
 
     /// Fills the place of a report that was put together elsewhere.
@@ -442,7 +449,7 @@ impl Desk {
             .is_some_and(|connection| connection.reply_bytes() <= UNSENT_BYTES_CROWDED);
         let admitted = (taken && encoded.len() <= SHORT_REPORT_BYTES) || self.admits(encoded.len());
         self.counters.replies_refused += u64::from(!admitted);
-        self.fill_counted(whole.conn, whole.place, flight, !admitted, |encoder| {
+        self.fill_counted(whole.conn, whole.place, flight, |encoder| {
             if admitted { encoder.raw(encoded) } else { refuse(encoder) }
         });
     }
@@ -509,14 +516,20 @@ impl Desk {
         }
     }
 
-    /// Records the stages of every reply that left in this turn, whose send was submitted at `end`.
-    pub fn record(&mut self, stages: &mut Stages, end: u64) {
+    /// Records the stages of every reply that left in this turn, whose send was submitted at `end`; without `stages`
+    /// counts them only.
+    pub fn record(&mut self, mut stages: Option<&mut Stages>, end: u64) {
         let mut passed = std::mem::take(&mut self.passed);
         let mut rest = passed.as_slice();
         while let Some(first) = rest.first() {
             let run = rest.iter().take_while(|next| *next == first).count();
-            let trail = self.flights.get(first.flight).trail;
-            stages.record(&trail, first.start_ticks, end, run as u64);
+            if let Some(stages) = stages.as_deref_mut() {
+                let trail = self.flights.get(first.flight).trail;
+                let durations = stages.record(&trail, first.start_ticks, end, run as u64);
+                self.tally.record(first.label, first.failed, &durations, run as u64);
+            } else {
+                self.tally.count(first.label, first.failed, run as u64);
+            }
             for _ in 0..run {
                 self.flights.release(first.flight);
             }

@@ -7,11 +7,14 @@ use super::flight::Waiter;
 use super::gathering::{Elements, Gathering, Shape};
 use super::owner::Owner;
 use crate::ConnId;
-use crate::command::{Action, CommandError, CommandId, Crossing, Keyed, KeyedKind, crossing, resolve};
+use crate::command::{
+    Action, CommandError, CommandId, Crossing, Keyed, KeyedKind, crossing, lookup, resolve,
+};
 use crate::conn::Place;
 use crate::planted;
 use crate::resp::Request;
 use crate::route::{Route, argument_bytes, key_of_read, key_of_write};
+use crate::tally::Label;
 
 /// What the parser does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,15 +30,32 @@ const COUNT_SLICE_ROWS: u32 = 4096;
 /// Lists of up to so many items need no allocation.
 const INLINE_ITEMS: usize = 32;
 
+/// What a request is counted for that is refused by its arguments.
+#[cold]
+fn refused(error: &CommandError<'_>, request: &Request<'_>) -> Label {
+    let known = |command| Label::of(command, request);
+    match error {
+        CommandError::UnknownCommand(_) | CommandError::UnknownSubcommand(_) | CommandError::Http => {
+            Label::NONE
+        }
+        CommandError::Arity(_) | CommandError::NoAuth => {
+            lookup(request.name()).map_or(Label::NONE, known).rejected()
+        }
+        _ => lookup(request.name()).map_or(Label::NONE, known),
+    }
+}
+
 impl<O: Owner> Core<O> {
     pub(super) fn dispatch(&mut self, conn: ConnId, request: Request<'_>) -> Flow {
         let Some(connection) = self.desk.conns.get_mut(conn) else { return Flow::Next };
         match resolve(request, connection.session.client.authenticated) {
             Ok((command, action)) => {
                 connection.session.last_command = Some(command);
+                connection.ring.label = Label::of(command, &request);
                 self.act(conn, command, action, request)
             }
             Err(error) => {
+                connection.ring.label = refused(&error, &request);
                 self.refuse(conn, &error);
                 Flow::Next
             }
@@ -93,7 +113,6 @@ impl<O: Owner> Core<O> {
             return self.drain(conn);
         }
         let flight = self.own_flight();
-        self.desk.counters.errors += 1;
         self.answer_here(conn, flight, |encoder| error.encode(encoder));
     }
 

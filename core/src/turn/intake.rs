@@ -12,6 +12,7 @@ use crate::conn::{Connection, Phase, Session};
 use crate::message::{self, Item, Message};
 use crate::resp::limits::Limits;
 use crate::resp::{Arguments, Next};
+use crate::tally::Label;
 use crate::{ConnId, Event, Inbox, Outbox, ReceiveEnd};
 
 /// Incomplete input that a connection may always hold, whatever the others hold, if there are few of them: all of them
@@ -159,6 +160,7 @@ impl<O: Owner> Core<O> {
         {
             return;
         }
+        connection.ring.label = Label::NONE;
         self.desk.counters.inputs_refused += 1;
         let (flight, start) = (self.own_flight(), self.begun_ticks);
         self.desk.answer_here(conn, start, flight, |encoder| {
@@ -209,6 +211,7 @@ impl<O: Owner> Core<O> {
                     return at + consumed;
                 }
                 Next::Broken { error } => {
+                    connection.ring.label = Label::NONE;
                     let (flight, start) = (self.own_flight(), self.begun_ticks);
                     self.desk.answer_here(conn, start, flight, |encoder| encoder.protocol_error(error));
                     self.drain(conn);

@@ -12,10 +12,12 @@ use super::owner::Owner;
 use super::{Core, PHASES};
 use crate::ConnId;
 use crate::command::{CommandId, Report};
+use crate::info::{self, Seen};
 use crate::message::{self, Subject};
 use crate::metrics::Counters;
 use crate::resp::{Encoder, Protocol, Request};
 use crate::stages::{STAGES, StageFigures};
+use crate::tally::Tally;
 
 /// Numbers of one stage in an answer.
 const FIGURES: [&str; 6] = ["count", "sum_ns", "p50_ns", "p99_ns", "p999_ns", "max_ns"];
@@ -32,8 +34,10 @@ impl<O: Owner> Core<O> {
             Report::StagesReset => (Kind::Done, Subject::ResetStages),
             Report::Flush => (Kind::Done, Subject::Flush),
             Report::Info => {
-                let sections = request.args(1).map(<[u8]>::to_ascii_lowercase).collect();
-                (Kind::Info(sections), Subject::Counters)
+                let sections: Vec<Vec<u8>> = request.args(1).map(<[u8]>::to_ascii_lowercase).collect();
+                let subject =
+                    if info::needs_commands(&sections) { Subject::Tally } else { Subject::Counters };
+                (Kind::Info(sections), subject)
             }
             Report::ClientInfo => return self.client_info(conn),
         };
@@ -69,7 +73,10 @@ impl<O: Owner> Core<O> {
             }
             Subject::ResetStages => self.stages.reset(),
             Subject::Flush => self.owner.flush(),
-            Subject::Counters => self.counters().write(out),
+            Subject::Counters | Subject::Tally => {
+                self.counters().write(out);
+                self.desk.tally.write(subject == Subject::Tally, out);
+            }
         }
     }
 
@@ -114,14 +121,20 @@ impl<O: Owner> Core<O> {
     }
 
     fn info(&self, answers: &[Vec<u8>], sections: &[Vec<u8>]) -> String {
-        let mut sum = Counters::default();
-        answers.iter().for_each(|answer| sum.add(answer));
+        let (mut counters, mut tally) = (Counters::default(), Tally::default());
+        for answer in answers {
+            let (numbers, commands) = answer.split_at(Counters::COUNT * 8);
+            counters.add(numbers);
+            tally.add(commands);
+        }
         let stalls: Vec<String> = PHASES
             .iter()
             .zip(self.stalls.by_phase)
             .map(|(phase, count)| format!("{phase}={count}"))
             .collect();
-        crate::info::render(&sum, &self.settings, self.now, &stalls.join(","), sections)
+        let ticks_per_micro = self.ticks.per_micro();
+        let seen = Seen { counters: &counters, tally: &tally, ticks_per_micro, stalls: &stalls.join(",") };
+        info::render(&seen, &self.settings, self.now, sections)
     }
 
     fn client_info(&mut self, conn: ConnId) {

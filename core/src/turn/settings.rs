@@ -30,6 +30,8 @@ pub struct Settings {
     pub started: Mono,
     /// The process, for INFO.
     pub process_id: u32,
+    /// Whether durations of requests are recorded; if not, they are only counted.
+    pub latency_tracking: bool,
     /// What CONFIG GET answers: names and values, in the order of the names.
     pub config: Vec<(String, String)>,
 }
@@ -50,6 +52,7 @@ impl Settings {
             run_id: "0".repeat(40),
             started: Mono(0),
             process_id: 0,
+            latency_tracking: true,
             config: Vec::new(),
         }
     }

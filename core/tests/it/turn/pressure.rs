@@ -74,7 +74,8 @@ fn who_takes_nothing_is_closed_when_others_are_refused() {
     host.run_until(100, |_| false);
     let held: usize =
         host.machines().map(|core| core.conns().iter().map(|conn| conn.reply_bytes()).sum::<usize>()).sum();
-    assert!((budget / 2..budget + 20 * 200).contains(&(held as u64)), "{held}");
+    // Beside the budget: a short error and a report for each.
+    assert!((budget / 2..budget + 20 * (200 + (4 << 10))).contains(&(held as u64)), "{held}");
     assert!(
         is_answered_in_time(&mut host, writer, "GET k"),
         "the replies of those who take nothing stay for ever"

@@ -73,3 +73,28 @@ fn info_sums_over_all_cores() {
     let me = call(&mut host, clients[2], "CLIENT INFO", |reply| reply.ends_with(b"\n\r\n"));
     assert!(me.contains("cmd=client") && me.contains("resp=2"), "{me}");
 }
+
+/// What was counted by command comes from every core: calls, failures and refusals, with their errors by code.
+#[test]
+fn info_counts_commands_of_all_cores() {
+    let mut host = memory_node(seed(24), 3, 6, World::default(), |_| {});
+    let clients = [host.connect(0), host.connect(1), host.connect(2)];
+    for client in clients {
+        expect(&mut host, client, &words("SET a text"), "+OK\r\n");
+        expect(&mut host, client, &words("GET a"), "$4\r\ntext\r\n");
+        call(&mut host, client, "INCR a", |reply| reply.ends_with(b"\r\n"));
+        call(&mut host, client, "GET", |reply| reply.ends_with(b"\r\n"));
+        call(&mut host, client, "NONSENSE", |reply| reply.ends_with(b"\r\n"));
+        call(&mut host, client, "CLIENT ID", |reply| reply.ends_with(b"\r\n"));
+    }
+    let info = call(&mut host, clients[1], "INFO all", |reply| reply.ends_with(b"# Keyspace\r\n\r\n"));
+    let line = |start: &str| info.lines().find(|line| line.starts_with(start)).unwrap_or_default().to_owned();
+    assert!(line("cmdstat_set:calls=3,").ends_with("rejected_calls=0,failed_calls=0"), "{info}");
+    assert!(line("cmdstat_get:calls=3,").ends_with("rejected_calls=3,failed_calls=0"), "{info}");
+    assert!(line("cmdstat_incr:calls=3,").ends_with("rejected_calls=0,failed_calls=3"), "{info}");
+    assert!(line("cmdstat_client|id:calls=3,").ends_with("failed_calls=0"), "{info}");
+    assert!(line("latency_percentiles_usec_set:p50=").contains(",p99.9="), "{info}");
+    assert_eq!(line("errorstat_ERR:"), "errorstat_ERR:count=9");
+    assert_eq!(line("total_error_replies:"), "total_error_replies:9");
+    assert!(!info.contains("nonsense"), "{info}");
+}
