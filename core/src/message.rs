@@ -376,9 +376,11 @@ pub fn put_quiet(out: &mut Vec<u8>) {
 }
 
 /// Errors without a field, by their code; `Moved` is [`MOVED`] plus its slot.
-const ERRORS: [ReplyError; 19] = [
+const ERRORS: [ReplyError; 21] = [
     ReplyError::WrongType,
     ReplyError::NotAnInteger,
+    ReplyError::NotAFloat,
+    ReplyError::NotFinite,
     ReplyError::Overflow,
     ReplyError::StringTooLong,
     ReplyError::AnswerTooLong,

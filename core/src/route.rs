@@ -79,6 +79,7 @@ pub const fn key_of_write<'a>(command: &Command<'a>) -> Option<Key<'a>> {
         | Command::SetRange { key, .. }
         | Command::SetBit { key, .. }
         | Command::IncrBy { key, .. }
+        | Command::IncrByFloat { key, .. }
         | Command::GetDel { key }
         | Command::GetEx { key, .. }
         | Command::Expire { key, .. }
@@ -107,9 +108,10 @@ pub const fn key_of_read<'a>(read: &Read<'a>) -> Option<Key<'a>> {
 #[must_use]
 pub fn argument_bytes(command: &Command<'_>) -> usize {
     let value = match *command {
-        Command::Set { value, .. } | Command::Append { value, .. } | Command::SetRange { value, .. } => {
-            value.len()
-        }
+        Command::Set { value, .. }
+        | Command::Append { value, .. }
+        | Command::SetRange { value, .. }
+        | Command::IncrByFloat { delta: value, .. } => value.len(),
         Command::Del { keys: items } | Command::MSet { pairs: items, .. } => {
             items.iter().map(|item| item.len() + 4).sum()
         }

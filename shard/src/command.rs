@@ -105,6 +105,14 @@ pub enum Command<'a> {
         /// What it becomes.
         bit: bool,
     },
+    /// INCRBYFLOAT: answers the sum, as text.
+    IncrByFloat {
+        /// The key.
+        key: Key<'a>,
+        /// What to add, as the client wrote it.
+        #[rkyv(with = Raw)]
+        delta: &'a [u8],
+    },
 }
 
 /// Looks at rows of one group. Never logged.
@@ -351,6 +359,9 @@ impl<'a> Command<'a> {
             ArchivedCommand::FlushAll => Self::FlushAll,
             ArchivedCommand::SetBit { key, offset, bit } => {
                 Self::SetBit { key: key.key(archive)?, offset: offset.to_native(), bit: *bit }
+            }
+            ArchivedCommand::IncrByFloat { key, delta } => {
+                Self::IncrByFloat { key: key.key(archive)?, delta: delta.bytes(archive)? }
             }
         })
     }

@@ -38,6 +38,7 @@ pub use batch::{
 };
 pub use command::{Command, Control, Expire, ExpireWhen, Malformed, Read, SetWhen, TypeFilter};
 pub use digest::Digest;
+pub use execute::float::is_float;
 pub use group::{After, Standing};
 pub use groups::{Groups, OpenError, Options, Setup, Stopped};
 pub use ids::{

@@ -4,6 +4,8 @@
 pub const KEY_BYTES_MAX: usize = 32 << 10;
 /// Bytes of a value.
 pub const VALUE_BYTES_MAX: usize = 16 << 20;
+/// Bytes of a number of INCRBYFLOAT, read or written: the largest has 4933 digits.
+pub const FLOAT_BYTES_MAX: usize = 5 * 1024;
 /// Bytes of a batch, header included. One command always fits.
 pub const BATCH_BYTES_MAX: usize = 64 << 20;
 /// Commands of a batch: each takes one of the 65536 timestamps of a millisecond, and a batch never takes them all.

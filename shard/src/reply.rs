@@ -37,6 +37,12 @@ pub enum ReplyError {
     /// The value is no 64-bit integer.
     #[error("the value is not an integer or out of range")]
     NotAnInteger,
+    /// The value is no number of INCRBYFLOAT.
+    #[error("the value is not a valid float")]
+    NotAFloat,
+    /// The sum of INCRBYFLOAT is no number.
+    #[error("the increment would produce NaN or infinity")]
+    NotFinite,
     /// The sum does not fit 64 bits.
     #[error("the increment or decrement would overflow")]
     Overflow,

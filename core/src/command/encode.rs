@@ -39,6 +39,8 @@ fn encode_error(command: CommandId, error: ReplyError, encoder: &mut Encoder<'_>
             return encoder.error(b"WRONGTYPE Operation against a key holding the wrong kind of value");
         }
         ReplyError::NotAnInteger => return encoder.error(b"ERR value is not an integer or out of range"),
+        ReplyError::NotAFloat => return encoder.error(b"ERR value is not a valid float"),
+        ReplyError::NotFinite => return encoder.error(b"ERR increment would produce NaN or Infinity"),
         ReplyError::Overflow => return encoder.error(b"ERR increment or decrement would overflow"),
         ReplyError::StringTooLong => {
             return encoder.error(b"ERR string exceeds maximum allowed size (proto-max-bulk-len)");
@@ -105,6 +107,8 @@ mod tests {
             ),
             ("incr", ReplyError::NotAnInteger, "ERR value is not an integer or out of range"),
             ("incr", ReplyError::Overflow, "ERR increment or decrement would overflow"),
+            ("incrbyfloat", ReplyError::NotAFloat, "ERR value is not a valid float"),
+            ("incrbyfloat", ReplyError::NotFinite, "ERR increment would produce NaN or Infinity"),
             (
                 "append",
                 ReplyError::StringTooLong,

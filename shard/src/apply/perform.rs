@@ -8,7 +8,7 @@ use super::halt::HaltCause;
 use super::state::Owned;
 use crate::execute::{Env, Footprint, Write, execute_one};
 use crate::key::{Keyspace, REDIS_KEYSPACE, SYSTEM_KEYSPACE};
-use crate::limits::{APPLY_CELL_BYTES_KEPT, VALUE_BYTES_MAX};
+use crate::limits::{APPLY_CELL_BYTES_KEPT, FLOAT_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::row::{Row, RowError};
 use crate::{Command, Control, Key, List, RangeId, Reply, ReplyError, RowKey, RowKind, Slot, Timestamp};
 
@@ -127,6 +127,7 @@ impl Ground<'_> {
             | Command::Persist { key } => (key, 0),
             Command::SetRange { key, offset, .. } => (key, VALUE_BYTES_MAX.min(offset as usize)),
             Command::SetBit { key, offset, .. } => (key, VALUE_BYTES_MAX.min((offset / 8) as usize + 1)),
+            Command::IncrByFloat { .. } => return archive_bytes + FLOAT_BYTES_MAX,
             // The others write what they bring.
             _ => return archive_bytes,
         };

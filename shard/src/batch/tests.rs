@@ -69,6 +69,19 @@ fn golden_bytes_of_bits() {
 }
 
 #[test]
+fn golden_bytes_of_floats() {
+    let mut builder = BatchBuilder::default();
+    let command = Command::IncrByFloat { key: Key::new(b"key"), delta: b"1.5" };
+    builder.push(&command);
+    let batch = builder.finish(Kind::Commands, origin());
+    let body = &batch.as_bytes()[crate::HEADER_BYTES..];
+    assert_eq!(hex(body), "220000006b6579312e350c000000000300000003000000030000000000000000\n000000000000\n");
+    let (batch, _) = Batch::split(batch.as_bytes()).expect("it was just built");
+    let opened: Vec<_> = batch.commands().collect();
+    assert_eq!(opened, [Ok(command)]);
+}
+
+#[test]
 fn golden_bytes_of_controls() {
     let mut builder = BatchBuilder::default();
     let key = Key::new(b"layout");

@@ -5,6 +5,7 @@
 
 pub(crate) mod bits;
 mod expiry;
+pub(crate) mod float;
 mod number;
 mod string;
 #[cfg(test)]
@@ -58,6 +59,7 @@ impl<'a> Command<'a> {
             | Self::SetRange { key, .. }
             | Self::SetBit { key, .. }
             | Self::IncrBy { key, .. }
+            | Self::IncrByFloat { key, .. }
             | Self::GetDel { key }
             | Self::GetEx { key, .. }
             | Self::Expire { key, .. }
@@ -83,7 +85,13 @@ pub(crate) fn execute_one(
         Ok(done) => done,
         Err(error) => (Write::Nothing, Reply::Error(error)),
     };
-    answer(reply);
+    match (command, write) {
+        // It answers what it wrote.
+        (Command::IncrByFloat { .. }, Write::Put) => {
+            answer(Reply::Bulk(Row::decode(cell).expect("it was just written").value));
+        }
+        _ => answer(reply),
+    }
     write
 }
 
@@ -98,6 +106,7 @@ fn try_execute<'r>(command: &Command<'_>, env: &Env, row: Option<Row<'r>>, cell:
         Command::SetRange { offset, value, .. } => string::set_range(row, cell, offset, value),
         Command::SetBit { offset, bit, .. } => bits::set_bit(row, cell, offset, bit),
         Command::IncrBy { delta, .. } => number::incr_by(row, cell, delta),
+        Command::IncrByFloat { delta, .. } => float::incr_by(row, cell, delta),
         Command::GetDel { .. } => string::get_del(row),
         Command::GetEx { expire, .. } => string::get_ex(env, row, cell, expire),
         Command::Expire { expire, when, .. } => expiry::expire(env, row, cell, expire, when),

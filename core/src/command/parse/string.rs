@@ -1,6 +1,6 @@
 //! Commands on strings.
 
-use pinion_shard::{Command, Expire, Read, SetWhen};
+use pinion_shard::{Command, Expire, Read, SetWhen, is_float};
 
 use super::{integer, is, key};
 use crate::command::action::KeyedKind;
@@ -126,6 +126,14 @@ pub(in crate::command) fn decrby(request: Request<'_>) -> Parsed<'_> {
     let delta = integer(request.arg(2))?;
     let delta = delta.checked_neg().ok_or(CommandError::Text("ERR decrement would overflow"))?;
     Ok(write(Command::IncrBy { key: key(&request)?, delta }))
+}
+
+pub(in crate::command) fn incrbyfloat(request: Request<'_>) -> Parsed<'_> {
+    let delta = request.arg(2);
+    if !is_float(delta) {
+        return Err(CommandError::Text("ERR value is not a valid float"));
+    }
+    Ok(write(Command::IncrByFloat { key: key(&request)?, delta }))
 }
 
 fn write(command: Command<'_>) -> Action<'_> {

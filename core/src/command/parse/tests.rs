@@ -59,6 +59,7 @@ fn strings() {
     write("decr k", Command::IncrBy { key, delta: -1 });
     write("incrby k -9", Command::IncrBy { key, delta: -9 });
     write("decrby k 9", Command::IncrBy { key, delta: -9 });
+    write("incrbyfloat k -1.5e3", Command::IncrByFloat { key, delta: b"-1.5e3" });
     write("getdel k", Command::GetDel { key });
     write("getex k persist", Command::GetEx { key, expire: Expire::Clear });
     write("getex k exat 2", Command::GetEx { key, expire: Expire::At(2000) });

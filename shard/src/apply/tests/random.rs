@@ -92,7 +92,10 @@ fn random_command(rng: &mut fastrand::Rng, now: u64, then: impl FnOnce(&Command<
     let pairs: Vec<&[u8]> =
         names.iter().zip(&values).flat_map(|(key, value)| [&key[..], &value[..]]).collect();
     let when = [SetWhen::Always, SetWhen::Always, SetWhen::Absent, SetWhen::Present][rng.usize(..4)];
-    then(&match rng.u8(..43) {
+    let float = format!("{}{}", rng.i64(-9..9), if rng.bool() { ".5" } else { "" }).into_bytes();
+    // Keys of their own: a number that other commands have cut or lengthened is beyond the model.
+    let float_key = format!("float:{}", rng.u8(..4)).into_bytes();
+    then(&match rng.u8(..46) {
         0..10 => {
             let expire = set_expire(rng, now);
             Command::Set { key, value: &bytes, when, expire, get: rng.u8(..4) == 0 }
@@ -117,6 +120,10 @@ fn random_command(rng: &mut fastrand::Rng, now: u64, then: impl FnOnce(&Command<
         36..39 => Command::MSet { pairs: List::new(&pairs), only_new: rng.u8(..3) == 0 },
         39 if rng.u8(..8) == 0 => Command::FlushAll,
         39 => Command::Persist { key },
+        42..44 => Command::IncrByFloat { key: Key::new(&float_key), delta: &float },
+        44 => {
+            Command::Set { key: Key::new(&float_key), value: &bytes, when, expire: Expire::Keep, get: false }
+        }
         40..42 => Command::SetBit { key, offset: rng.u64(..400), bit: rng.bool() },
         _ => Command::SetBit { key, offset: (8 << 24) + rng.u64(..9) * (8 << 30), bit: true },
     });

@@ -269,6 +269,19 @@ pub(super) const ROWS: &[Spec] = &[
         ..EMPTY
     },
     Spec {
+        name: "incrbyfloat",
+        arity: 3,
+        flags: "write denyoom fast",
+        categories: "@write @string @fast",
+        keys: Some(Keys { first: 1, last: 1, step: 1, flags: "RW access update", notes: "" }),
+        group: "string",
+        since: "2.6.0",
+        summary: "Increment the float value of a key by the given amount",
+        complexity: "O(1)",
+        parse: string::incrbyfloat,
+        ..EMPTY
+    },
+    Spec {
         name: "decrby",
         arity: 3,
         flags: "write denyoom fast",
