@@ -24,6 +24,7 @@ pub mod planted;
 pub mod resp;
 pub mod route;
 pub mod signal;
+pub mod slow;
 pub mod stages;
 pub mod tally;
 pub mod turn;

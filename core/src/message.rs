@@ -73,6 +73,14 @@ pub enum Subject {
     Flush,
     /// Its counters, with those of every command.
     Tally,
+    /// What its slow log keeps.
+    SlowLog,
+    /// To forget that.
+    ResetSlowLog,
+    /// Its slowest requests.
+    Slowest,
+    /// To forget them.
+    ResetSlowest,
 }
 
 impl Subject {
@@ -83,6 +91,10 @@ impl Subject {
             2 => Self::ResetStages,
             3 => Self::Flush,
             4 => Self::Tally,
+            5 => Self::SlowLog,
+            6 => Self::ResetSlowLog,
+            7 => Self::Slowest,
+            8 => Self::ResetSlowest,
             _ => panic!("a sibling core asked an unknown question"),
         }
     }
@@ -472,9 +484,17 @@ mod tests {
 
     #[test]
     fn questions_and_answers_name_their_gathering() {
-        for subject in
-            [Subject::Stages, Subject::Counters, Subject::ResetStages, Subject::Flush, Subject::Tally]
-        {
+        for subject in [
+            Subject::Stages,
+            Subject::Counters,
+            Subject::ResetStages,
+            Subject::Flush,
+            Subject::Tally,
+            Subject::SlowLog,
+            Subject::ResetSlowLog,
+            Subject::Slowest,
+            Subject::ResetSlowest,
+        ] {
             let mut bytes = Vec::new();
             put_question(&mut bytes, 8, 1, subject);
             let Message::Question { gathering: 8, part: 1, subject: found } = Message::open(&bytes) else {

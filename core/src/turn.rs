@@ -21,7 +21,7 @@
 //! | `execute` | the owner's side of a request |
 //! | `desk` | where replies arrive, with `flight` and `gathering` |
 //! | `settle` | sends, back-pressure, ends of connections |
-//! | `report` | answers about the core itself |
+//! | `report` | answers about the core itself, with `slowness` |
 //!
 //! Reads and writes of a connection: replies in order, always. A read of a group sees the connection's earlier writes
 //! there, and none of its later ones: reads that wait for nothing are carried out before the batches of their turn,
@@ -39,6 +39,7 @@ pub mod owner;
 mod report;
 mod settings;
 mod settle;
+pub mod slowness;
 
 use std::rc::Rc;
 
@@ -53,10 +54,11 @@ use crate::message::{self, Subject};
 use crate::planted;
 use crate::resp::Arguments;
 use crate::route::Routes;
+use crate::slow::Slow;
 use crate::stages::{Stage, Stages};
 use crate::{ConnId, Exit, Inbox, Outbox};
 use depart::{Departure, Spare};
-use desk::Desk;
+use desk::{Desk, Record};
 use owner::Owner;
 
 pub use settings::Settings;
@@ -91,6 +93,7 @@ pub struct Core<O> {
     desk: Desk,
     leases: Leases,
     stages: Stages,
+    slow: Slow,
     stalls: Stalls,
     arguments: Arguments,
     departures: Vec<Departure>,
@@ -143,6 +146,7 @@ impl<O: Owner> Core<O> {
             desk: Desk::new(id, cores, &settings.budgets),
             leases: Leases::of(&settings.budgets),
             stages: Stages::new(),
+            slow: Slow::new(settings.slowlog_above_micros, settings.slowlog_max),
             stalls: Stalls::default(),
             arguments: Arguments::new(),
             departures: (0..cores).map(|_| Departure::default()).collect(),
@@ -185,6 +189,12 @@ impl<O: Owner> Core<O> {
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.desk.flights.held() + self.desk.gatherings.count()
+    }
+
+    /// The requests that took longest.
+    #[must_use]
+    pub const fn slow(&self) -> &Slow {
+        &self.slow
     }
 
     /// The measured stages.
@@ -322,6 +332,18 @@ impl<O: Owner> Core<O> {
         }
     }
 
+    /// Records the replies that left in this turn.
+    fn record(&mut self, end: u64) {
+        let Self { settings, stages, slow, ticks, now, .. } = self;
+        let record = settings.latency_tracking.then(|| Record {
+            stages,
+            slow,
+            ticks_per_micro: ticks.per_micro(),
+            wall_ms: now.wall_ms,
+        });
+        self.desk.record(record, end);
+    }
+
     fn note_stall(&mut self, marks: [u64; PHASES.len() + 1]) {
         let whole = marks[PHASES.len()].saturating_sub(marks[0]);
         if whole < STALL_MICROS * self.ticks.per_micro() {
@@ -354,7 +376,7 @@ impl<O: Owner> Machine for Core<O> {
         self.cut_off(outbox);
         let more = self.settle(outbox);
         let end = self.ticks.now();
-        self.desk.record(self.settings.latency_tracking.then_some(&mut self.stages), end);
+        self.record(end);
         self.end_own_flight();
         let budget = if busy { BACKGROUND_MICROS.0 } else { BACKGROUND_MICROS.1 };
         let left = self.tasks.run(Class::Background, budget);

@@ -169,6 +169,8 @@ pub enum Local {
     ConfigGet,
     /// CONFIG HELP.
     ConfigHelp,
+    /// SLOWLOG HELP.
+    SlowlogHelp,
     /// TIME.
     Time,
 }
@@ -184,6 +186,22 @@ pub enum Report {
     Stages,
     /// PINION STAGES RESET: forget that.
     StagesReset,
+    /// SLOWLOG GET: the newest slow requests.
+    SlowlogGet {
+        /// How many, at most.
+        count: usize,
+    },
+    /// SLOWLOG LEN: how many there are.
+    SlowlogLen,
+    /// SLOWLOG RESET: forget them.
+    SlowlogReset,
+    /// PINION SLOWEST: the requests that took longest, with their stages.
+    Slowest {
+        /// How many, at most.
+        count: usize,
+    },
+    /// PINION SLOWEST RESET: forget them.
+    SlowestReset,
     /// PINION FLUSH: flush the memtables of every core.
     Flush,
 }

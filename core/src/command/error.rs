@@ -14,6 +14,8 @@ pub enum CommandError<'a> {
     UnknownCommand(Request<'a>),
     /// The container has no such subcommand.
     UnknownSubcommand(Request<'a>),
+    /// Too many or too few arguments for the subcommand, as it finds out itself.
+    SubcommandSyntax(Request<'a>),
     /// Too many or too few arguments for the command of this name.
     Arity(&'static str),
     /// The connection has to authenticate first.
@@ -83,6 +85,18 @@ impl CommandError<'_> {
                 );
             }
             CommandError::UnknownCommand(request) => encoder.error(&unknown_command(request)),
+            CommandError::SubcommandSyntax(request) => {
+                let container = text(request.name()).to_ascii_uppercase();
+                let name = shortened(text(request.arg(1)), QUOTED_BYTES_MAX);
+                let parts: [&[u8]; 5] = [
+                    b"ERR unknown subcommand or wrong number of arguments for '",
+                    name,
+                    b"'. Try ",
+                    &container,
+                    b" HELP.",
+                ];
+                encoder.error(&parts.concat());
+            }
             CommandError::UnknownSubcommand(request) => {
                 let container = text(request.name()).to_ascii_uppercase();
                 let name = shortened(text(request.arg(1)), QUOTED_BYTES_MAX);

@@ -23,6 +23,7 @@
 //! | MGET of more than `READ_BYTES_MAX` from one group | taken | `TOOLONG …` |
 //! | SCAN, COUNT above 65536 | taken | counts as 65536 |
 //! | COMMAND DOCS | arguments and history | neither |
+//! | SLOWLOG GET | arguments up to 128 bytes each | all of a request up to 512 bytes together; the newest first by wall time, not by number; the time is that in the server, the wait for the log included |
 //! | HELP of containers | all subcommands of Redis | those that are there |
 //! | CONFIG GET of a name given twice in another case | once | each as it was given |
 

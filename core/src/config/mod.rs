@@ -23,7 +23,7 @@ pub use error::{ConfigError, Source};
 pub use table::{Kind, SETTINGS, Setting};
 
 use crate::planted;
-use values::{parse_bool, parse_bytes, parse_count, parse_cpus, parse_groups};
+use values::{parse_bool, parse_bytes, parse_count, parse_cpus, parse_groups, parse_micros};
 
 /// A password. It is never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -68,6 +68,10 @@ pub struct Config {
     pub clients_max: usize,
     /// Whether durations of requests are recorded.
     pub latency_tracking: bool,
+    /// Requests that take so many microseconds stand in the slow log; negative: none.
+    pub slowlog_above_micros: i64,
+    /// Entries of the slow log, at most.
+    pub slowlog_max: usize,
     /// Groups whose losses are accepted by this start.
     pub accept_losses: Vec<u32>,
     /// Every setting as it was given or defaulted, secrets left out, by name.
@@ -87,6 +91,10 @@ pub struct Hardware {
 const MEMORY_SHARE: u64 = 2;
 /// See [`MEMORY_SHARE`].
 const MEMORY_SHARE_OF: u64 = 5;
+/// What is slow for the slow log unless it is told, in microseconds.
+pub const SLOWLOG_ABOVE_MICROS: i64 = 10_000;
+/// Entries of the slow log unless it is told.
+pub const SLOWLOG_MAX: usize = 128;
 /// The least memory a core works with, in bytes.
 pub const MEMORY_BYTES_PER_CORE_MIN: u64 = 96 << 20;
 
@@ -192,6 +200,12 @@ impl Given {
                 .value("maxclients", |text| parse_count(text, 1, 1_000_000))?
                 .map_or(10_000, |clients| usize::try_from(clients).expect("small")),
             latency_tracking: self.value("latency-tracking", parse_bool)?.unwrap_or(true),
+            slowlog_above_micros: self
+                .value("slowlog-log-slower-than", parse_micros)?
+                .unwrap_or(SLOWLOG_ABOVE_MICROS),
+            slowlog_max: self
+                .value("slowlog-max-len", |text| parse_count(text, 0, crate::slow::LOG_MAX as u64))?
+                .map_or(SLOWLOG_MAX, |entries| usize::try_from(entries).expect("small")),
             accept_losses: self.value("accept-loss", parse_groups)?.unwrap_or_default(),
             cpus,
             shown: Vec::new(),
@@ -225,6 +239,8 @@ impl Config {
             ("memory", self.memory_bytes.to_string()),
             ("port", self.port.to_string()),
             ("protected-mode", if self.protected { "yes" } else { "no" }.to_owned()),
+            ("slowlog-log-slower-than", self.slowlog_above_micros.to_string()),
+            ("slowlog-max-len", self.slowlog_max.to_string()),
         ]
     }
 }

@@ -111,6 +111,20 @@ pub const SETTINGS: &[Setting] = &[
         "Record how long requests take; without, they are only counted",
     ),
     setting(
+        "slowlog-log-slower-than",
+        Kind::Count,
+        "MICROS",
+        "10000",
+        "Requests that take so many microseconds stand in the slow log; -1: none do",
+    ),
+    setting(
+        "slowlog-max-len",
+        Kind::Count,
+        "N",
+        "128",
+        "Requests that the slow log keeps, at most (0 to 4096)",
+    ),
+    setting(
         "accept-loss",
         Kind::Groups,
         "LIST",

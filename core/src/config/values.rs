@@ -6,6 +6,12 @@ pub fn parse_count(text: &str, min: u64, max: u64) -> Result<u64, String> {
     text.trim().parse().ok().filter(|count| (min..=max).contains(count)).ok_or_else(expected)
 }
 
+/// Microseconds, or -1 for never.
+pub fn parse_micros(text: &str) -> Result<i64, String> {
+    let expected = || "whole microseconds, or -1 for none".to_owned();
+    text.trim().parse().ok().filter(|micros| *micros >= -1).ok_or_else(expected)
+}
+
 /// Yes or no.
 pub fn parse_bool(text: &str) -> Result<bool, String> {
     match text.trim().to_lowercase().as_str() {

@@ -9,7 +9,10 @@
 
 use std::collections::VecDeque;
 
+use crate::command::CommandId;
 use crate::planted;
+use crate::resp::Request;
+use crate::slow::sketch;
 use crate::tally::Label;
 
 /// The name of a command's place: places are numbered from 0 in the order of the commands, wrapping.
@@ -38,6 +41,8 @@ struct Entry {
     len: u32,
     label: Label,
     failed: bool,
+    /// Bytes of its sketch.
+    sketch: u16,
 }
 
 impl Entry {
@@ -47,16 +52,25 @@ impl Entry {
     }
 }
 
+/// The arguments of a request that left, as [`sketch::write`] wrote them, in two pieces.
+pub type Sketch<'a> = (&'a [u8], &'a [u8]);
+
 /// The length of a reply that has not come.
 const WAITING: u32 = u32::MAX;
 /// `early` is packed when it has grown beyond this many bytes and half of them have left.
 const PACK_BYTES_MIN: usize = 64 << 10;
+/// Bytes of sketches that an idle connection may keep room for.
+const SKETCH_BYTES_KEPT: usize = 1 << 10;
 
 /// See the module page.
 #[derive(Default)]
 pub struct ReplyRing {
     /// What the next place is counted for.
-    pub label: Label,
+    label: Label,
+    /// The arguments of what is owed a reply, in the order of the places, then those of the next place.
+    sketches: VecDeque<u8>,
+    /// Bytes of the sketch of the next place.
+    next_sketch: u16,
     entries: VecDeque<Entry>,
     /// The number of the oldest place.
     head: u32,
@@ -87,6 +101,19 @@ impl ReplyRing {
         self.early_live
     }
 
+    /// Tells what the next place is counted for.
+    pub fn begin(&mut self, label: Label) {
+        self.label = label;
+        self.sketches.truncate(self.sketches.len() - usize::from(std::mem::take(&mut self.next_sketch)));
+    }
+
+    /// Keeps the arguments of the next place until its reply leaves.
+    pub fn sketch(&mut self, command: CommandId, request: &Request<'_>) {
+        debug_assert_eq!(self.next_sketch, 0);
+        let sketches = &mut self.sketches;
+        self.next_sketch = sketch::write(command, request, |bytes| sketches.extend(bytes)) as u16;
+    }
+
     /// A place for the next command.
     pub fn take_place(&mut self, start_ticks: u64) -> Place {
         let place = Place(self.head.wrapping_add(self.entries.len() as u32));
@@ -97,6 +124,7 @@ impl ReplyRing {
             len: WAITING,
             label: self.label,
             failed: false,
+            sketch: std::mem::take(&mut self.next_sketch),
         });
         place
     }
@@ -112,7 +140,7 @@ impl ReplyRing {
         flight: u32,
         out: &mut Vec<u8>,
         encode: impl FnOnce(&mut Vec<u8>),
-        mut passed: impl FnMut(Passed),
+        mut passed: impl FnMut(Passed, Sketch<'_>),
     ) {
         let index = place.0.wrapping_sub(self.head) as usize;
         assert!(index < self.entries.len(), "place {place:?} is not owed a reply");
@@ -132,23 +160,36 @@ impl ReplyRing {
         let at = out.len();
         encode(out);
         let entry = self.pop();
-        passed(Entry { flight, failed: out.get(at) == Some(&b'-'), ..entry }.passed());
+        let entry = Entry { flight, failed: out.get(at) == Some(&b'-'), ..entry };
+        self.hand_over(entry, &mut passed);
         self.release(out, passed);
     }
 
     /// Moves filled places from the front into `out`.
-    fn release(&mut self, out: &mut Vec<u8>, mut passed: impl FnMut(Passed)) {
+    fn release(&mut self, out: &mut Vec<u8>, mut passed: impl FnMut(Passed, Sketch<'_>)) {
         while let Some(front) = self.entries.front()
             && front.len != WAITING
         {
             let entry = self.pop();
             out.extend_from_slice(&self.early[entry.at as usize..][..entry.len as usize]);
             self.early_live -= entry.len as usize;
-            passed(entry.passed());
+            self.hand_over(entry, &mut passed);
         }
         if self.early_live == 0 {
             self.early.clear();
             self.early.shrink_to(PACK_BYTES_MIN);
+        }
+    }
+
+    /// Tells of the oldest entry, which was taken out.
+    fn hand_over(&mut self, entry: Entry, passed: &mut impl FnMut(Passed, Sketch<'_>)) {
+        let len = usize::from(entry.sketch);
+        let (front, back) = self.sketches.as_slices();
+        let split = len.min(front.len());
+        passed(entry.passed(), (&front[..split], &back[..len - split]));
+        self.sketches.drain(..len);
+        if self.sketches.is_empty() {
+            self.sketches.shrink_to(SKETCH_BYTES_KEPT);
         }
     }
 
@@ -184,6 +225,8 @@ impl ReplyRing {
         }
         self.early = Vec::new();
         self.early_live = 0;
+        self.sketches = VecDeque::new();
+        self.next_sketch = 0;
     }
 
     /// What must hold. See the module page.
@@ -199,6 +242,8 @@ impl ReplyRing {
             self.entries.iter().filter(|entry| entry.len != WAITING).map(|entry| entry.len as usize).sum();
         assert_eq!(live, self.early_live);
         assert!(live <= self.early.len());
+        let sketches: usize = self.entries.iter().map(|entry| usize::from(entry.sketch)).sum();
+        assert_eq!(sketches + usize::from(self.next_sketch), self.sketches.len());
     }
 }
 
@@ -223,7 +268,7 @@ mod tests {
                     let (place, number) = open.swap_remove(rng.usize(..open.len()));
                     let text = reply(number);
                     let encode = |to: &mut Vec<u8>| to.extend_from_slice(text.as_bytes());
-                    ring.fill(place, number as u32, &mut out, encode, |passed| left.push(passed));
+                    ring.fill(place, number as u32, &mut out, encode, |passed, _| left.push(passed));
                 }
                 ring.check();
                 assert!(expected.starts_with(&out), "seed {seed}");
@@ -231,7 +276,7 @@ mod tests {
             for (place, number) in open {
                 let text = reply(number);
                 let encode = |to: &mut Vec<u8>| to.extend_from_slice(text.as_bytes());
-                ring.fill(place, number as u32, &mut out, encode, |passed| left.push(passed));
+                ring.fill(place, number as u32, &mut out, encode, |passed, _| left.push(passed));
                 ring.check();
             }
             assert_eq!(out, expected, "seed {seed}");
@@ -253,8 +298,49 @@ mod tests {
         ring.take_place(0);
         let second = ring.take_place(0);
         for _ in 0..2 {
-            ring.fill(second, 0, &mut Vec::new(), |to| to.push(b'+'), |_| {});
+            ring.fill(second, 0, &mut Vec::new(), |to| to.push(b'+'), |_, _| {});
         }
+    }
+
+    #[test]
+    fn a_sketch_leaves_with_its_reply() {
+        let limits = crate::resp::Limits { authenticated: true, bulk_bytes_max: 1 << 20 };
+        let command = crate::command::lookup(b"get").expect("it is in the table");
+        let mut arguments = crate::resp::Arguments::new();
+        let (mut ring, mut left) = (ReplyRing::default(), Vec::new());
+        let mut sketched = Vec::new();
+        for round in 0..200u32 {
+            let line = format!("GET {}\r\n", "k".repeat(1 + round as usize % 90));
+            let next = crate::resp::Parser::default().next(line.as_bytes(), &mut arguments, &limits);
+            let crate::resp::Next::Request { request, .. } = next else { panic!("{line} is a request") };
+            // What takes no place leaves no sketch.
+            for _ in 0..2 {
+                ring.begin(Label::of_command(command));
+                ring.sketch(command, &request);
+                ring.check();
+            }
+            let mut expected = Vec::new();
+            sketch::write(command, &request, |bytes| expected.extend_from_slice(bytes));
+            sketched.push(expected);
+            let place = ring.take_place(0);
+            // Every third reply comes late, so that sketches of several wait.
+            let mut filled = if round % 3 == 0 { vec![] } else { vec![place] };
+            if round % 3 == 2 {
+                filled.push(Place(round - 2));
+            }
+            for place in filled {
+                ring.fill(
+                    place,
+                    0,
+                    &mut Vec::new(),
+                    |to| to.push(b'+'),
+                    |_, (a, b)| left.push([a, b].concat()),
+                );
+                ring.check();
+            }
+        }
+        assert_eq!(left, sketched[..left.len()]);
+        assert_eq!(left.len(), 198);
     }
 
     #[test]
@@ -262,7 +348,7 @@ mod tests {
         let mut ring = ReplyRing::default();
         ring.take_place(0);
         let second = ring.take_place(1);
-        ring.fill(second, 7, &mut Vec::new(), |to| to.push(b'-'), |_| {});
+        ring.fill(second, 7, &mut Vec::new(), |to| to.push(b'-'), |_, _| {});
         let mut named = Vec::new();
         ring.abandon(|passed| named.push(passed));
         assert_eq!(named, [Passed { start_ticks: 1, flight: 7, label: Label::NONE, failed: true }]);

@@ -155,6 +155,8 @@ impl Node {
         settings.run_id = format!("{a:016x}{b:016x}{:08x}", c >> 32);
         settings.process_id = std::process::id();
         settings.latency_tracking = config.latency_tracking;
+        settings.slowlog_above_micros = config.slowlog_above_micros;
+        settings.slowlog_max = config.slowlog_max;
         settings.config = shown(config);
         // Replaced by the layout that the directory has.
         let founding = Founding { cluster: ClusterId(1), node: NodeId(1) };

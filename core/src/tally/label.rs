@@ -73,6 +73,18 @@ impl Label {
         if self.0 == Self::NONE.0 { None } else { Some((self.0 & !Self::REJECTED) as usize) }
     }
 
+    /// Itself as a number, for a sibling core.
+    #[must_use]
+    pub fn code(self) -> u64 {
+        u64::from(self.0)
+    }
+
+    /// The label of a [`Label::code`].
+    #[must_use]
+    pub const fn from_code(code: u64) -> Self {
+        Self(code as u16)
+    }
+
     /// The name: `get`, `client|id`.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -18,7 +18,8 @@ use crate::ledger::{Budgets, Lease, Transit};
 use crate::message;
 use crate::metrics::Counters;
 use crate::resp::Encoder;
-use crate::stages::{Stage, Stages, Trail};
+use crate::slow::{self, Slow};
+use crate::stages::{STAGE_COUNT, Stage, Stages, Trail};
 use crate::tally::Tally;
 use crate::{ConnId, Outbox};
 
@@ -83,6 +84,26 @@ struct Outgoing {
     marked: usize,
 }
 
+/// A reply that has left towards its client in this turn.
+struct Left {
+    conn: ConnId,
+    passed: Passed,
+    /// Bytes of its arguments among the sketches of the turn.
+    sketch_bytes: usize,
+}
+
+/// Where the durations of replies are recorded.
+pub struct Record<'a> {
+    /// By stage.
+    pub stages: &'a mut Stages,
+    /// The slowest of them.
+    pub slow: &'a mut Slow,
+    /// Ticks of a microsecond.
+    pub ticks_per_micro: u64,
+    /// Wall time, in milliseconds since 1970.
+    pub wall_ms: u64,
+}
+
 /// See the module page.
 pub struct Desk {
     core: CoreId,
@@ -102,7 +123,9 @@ pub struct Desk {
     pub tally: Tally,
     open: Option<Open>,
     scratch: Vec<u8>,
-    passed: Vec<Passed>,
+    passed: Vec<Left>,
+    /// The arguments of what passed, back to back.
+    sketches: Vec<u8>,
     /// Flights of this core that were answered and not marked yet.
     answered: Vec<u32>,
     /// Connections to which something happened in this turn.
@@ -138,6 +161,7 @@ impl Desk {
             open: None,
             scratch: Vec::new(),
             passed: Vec::new(),
+            sketches: Vec::new(),
             answered: Vec::new(),
             listed: Vec::new(),
             outgoing: (0..cores).map(|_| Outgoing::default()).collect(),
@@ -393,7 +417,7 @@ impl Desk {
         let Some(connection) = connection else { return self.flights.release(flight) };
         let protocol = connection.protocol();
         let before = connection.out.len() + connection.ring.early_bytes();
-        let (passed, counters, tally) = (&mut self.passed, &mut self.counters, &mut self.tally);
+        let Self { passed: left, sketches, counters, tally, .. } = self;
         connection.ring.fill(
             place,
             flight,
@@ -406,7 +430,11 @@ impl Desk {
                     tally.error(text);
                 }
             },
-            |left| passed.push(left),
+            |passed, (front, back)| {
+                sketches.extend_from_slice(front);
+                sketches.extend_from_slice(back);
+                left.push(Left { conn, passed, sketch_bytes: front.len() + back.len() });
+            },
         );
         self.unsent_bytes += connection.out.len() + connection.ring.early_bytes() - before;
         if !std::mem::replace(&mut connection.listed, true) {
@@ -516,28 +544,62 @@ impl Desk {
         }
     }
 
-    /// Records the stages of every reply that left in this turn, whose send was submitted at `end`; without `stages`
-    /// counts them only.
-    pub fn record(&mut self, mut stages: Option<&mut Stages>, end: u64) {
+    /// Records every reply that left in this turn, whose send was submitted at `end`; without `record` counts it only.
+    pub fn record(&mut self, mut record: Option<Record<'_>>, end: u64) {
         let mut passed = std::mem::take(&mut self.passed);
-        let mut rest = passed.as_slice();
-        while let Some(first) = rest.first() {
-            let run = rest.iter().take_while(|next| *next == first).count();
-            if let Some(stages) = stages.as_deref_mut() {
+        let (mut rest, mut sketch_at) = (passed.as_slice(), 0);
+        while let Some(first) = rest.first().map(|left| left.passed) {
+            let run = rest.iter().take_while(|next| next.passed == first).count();
+            if let Some(record) = record.as_mut() {
                 let trail = self.flights.get(first.flight).trail;
-                let durations = stages.record(&trail, first.start_ticks, end, run as u64);
+                let durations = record.stages.record(&trail, first.start_ticks, end, run as u64);
                 self.tally.record(first.label, first.failed, &durations, run as u64);
+                let whole = nanos(durations.iter().sum(), record.ticks_per_micro);
+                if record.slow.wants(whole) && !first.label.is_rejected() {
+                    self.keep(&rest[..run], sketch_at, &durations, record);
+                }
             } else {
                 self.tally.count(first.label, first.failed, run as u64);
             }
             for _ in 0..run {
                 self.flights.release(first.flight);
             }
+            sketch_at += rest[..run].iter().map(|left| left.sketch_bytes).sum::<usize>();
             rest = &rest[run..];
         }
         self.counters.commands += passed.len() as u64;
         passed.clear();
         self.passed = passed;
+        self.sketches.clear();
+        self.sketches.shrink_to(SCRATCH_BYTES_MAX);
+    }
+
+    /// Keeps requests that passed together and took long.
+    #[cold]
+    fn keep(
+        &self,
+        run: &[Left],
+        mut sketch_at: usize,
+        durations: &[u64; STAGE_COUNT],
+        record: &mut Record<'_>,
+    ) {
+        let stage_nanos = stage_nanos(durations, record.ticks_per_micro);
+        let cores = self.outgoing.len() as u16;
+        for left in run {
+            let session = self.conns.get(left.conn).map(|connection| &connection.session);
+            let id = record.slow.next_id(self.core.0, cores);
+            record.slow.keep(slow::Record {
+                id,
+                core: self.core.0,
+                wall_ms: record.wall_ms,
+                label: left.passed.label,
+                stage_nanos,
+                sketch: self.sketches[sketch_at..][..left.sketch_bytes].to_vec(),
+                peer: session.map(|session| session.peer),
+                name: session.map(|session| session.client.name.clone()).unwrap_or_default(),
+            });
+            sketch_at += left.sketch_bytes;
+        }
     }
 
     /// What must hold.
@@ -553,6 +615,20 @@ impl Desk {
         assert_eq!(held, self.unsent_bytes, "reply bytes are counted wrongly");
         assert_eq!(self.gatherings.held_bytes(), self.gathered_bytes, "gathered bytes are counted wrongly");
     }
+}
+
+fn nanos(ticks: u64, ticks_per_micro: u64) -> u64 {
+    ticks.saturating_mul(1_000) / ticks_per_micro.max(1)
+}
+
+/// Durations in nanoseconds, rounded so that their sum is that of the whole, rounded.
+fn stage_nanos(durations: &[u64; STAGE_COUNT], ticks_per_micro: u64) -> [u64; STAGE_COUNT] {
+    let (mut until, mut before) = (0, 0);
+    durations.map(|ticks| {
+        until += ticks;
+        let now = nanos(until, ticks_per_micro);
+        now - std::mem::replace(&mut before, now)
+    })
 }
 
 fn mark_applied(trail: &mut Trail, persisted: u64, now: u64) {

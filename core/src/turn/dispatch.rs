@@ -51,11 +51,21 @@ impl<O: Owner> Core<O> {
         match resolve(request, connection.session.client.authenticated) {
             Ok((command, action)) => {
                 connection.session.last_command = Some(command);
-                connection.ring.label = Label::of(command, &request);
+                connection.ring.begin(Label::of(command, &request));
+                if self.settings.latency_tracking {
+                    connection.ring.sketch(command, &request);
+                }
                 self.act(conn, command, action, request)
             }
             Err(error) => {
-                connection.ring.label = refused(&error, &request);
+                let label = refused(&error, &request);
+                connection.ring.begin(label);
+                if self.settings.latency_tracking
+                    && !label.is_rejected()
+                    && let Some(command) = lookup(request.name())
+                {
+                    connection.ring.sketch(command, &request);
+                }
                 self.refuse(conn, &error);
                 Flow::Next
             }

@@ -2,6 +2,7 @@
 
 use pinion_shard::{Reply, ReplyError};
 
+use super::slowness::Slowness;
 use crate::ConnId;
 use crate::command::{CommandId, encode};
 use crate::conn::Place;
@@ -36,6 +37,8 @@ pub enum Report {
     Done,
     /// INFO, with the sections that were asked for.
     Info(Vec<Vec<u8>>),
+    /// SLOWLOG, PINION SLOWEST.
+    Slowness(Slowness),
 }
 
 /// The elements of an array as they arrive: encoded, with their places.

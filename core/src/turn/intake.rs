@@ -160,7 +160,7 @@ impl<O: Owner> Core<O> {
         {
             return;
         }
-        connection.ring.label = Label::NONE;
+        connection.ring.begin(Label::NONE);
         self.desk.counters.inputs_refused += 1;
         let (flight, start) = (self.own_flight(), self.begun_ticks);
         self.desk.answer_here(conn, start, flight, |encoder| {
@@ -211,7 +211,7 @@ impl<O: Owner> Core<O> {
                     return at + consumed;
                 }
                 Next::Broken { error } => {
-                    connection.ring.label = Label::NONE;
+                    connection.ring.begin(Label::NONE);
                     let (flight, start) = (self.own_flight(), self.begun_ticks);
                     self.desk.answer_here(conn, start, flight, |encoder| encoder.protocol_error(error));
                     self.drain(conn);

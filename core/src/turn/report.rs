@@ -9,6 +9,7 @@ use std::io::Write as _;
 
 use super::gathering::Report as Kind;
 use super::owner::Owner;
+use super::slowness::Slowness;
 use super::{Core, PHASES};
 use crate::ConnId;
 use crate::command::{CommandId, Report};
@@ -16,6 +17,7 @@ use crate::info::{self, Seen};
 use crate::message::{self, Subject};
 use crate::metrics::Counters;
 use crate::resp::{Encoder, Protocol, Request};
+use crate::slow;
 use crate::stages::{STAGES, StageFigures};
 use crate::tally::Tally;
 
@@ -39,6 +41,11 @@ impl<O: Owner> Core<O> {
                     if info::needs_commands(&sections) { Subject::Tally } else { Subject::Counters };
                 (Kind::Info(sections), subject)
             }
+            Report::SlowlogGet { count } => (Kind::Slowness(Slowness::Log { count }), Subject::SlowLog),
+            Report::SlowlogLen => (Kind::Slowness(Slowness::Len), Subject::SlowLog),
+            Report::SlowlogReset => (Kind::Done, Subject::ResetSlowLog),
+            Report::Slowest { count } => (Kind::Slowness(Slowness::Slowest { count }), Subject::Slowest),
+            Report::SlowestReset => (Kind::Done, Subject::ResetSlowest),
             Report::ClientInfo => return self.client_info(conn),
         };
         let gathering = self.gather_cores(conn, command, kind);
@@ -73,6 +80,10 @@ impl<O: Owner> Core<O> {
             }
             Subject::ResetStages => self.stages.reset(),
             Subject::Flush => self.owner.flush(),
+            Subject::SlowLog => slow::write(self.slow.log(), out),
+            Subject::ResetSlowLog => self.slow.reset_log(),
+            Subject::Slowest => slow::write(self.slow.slowest(), out),
+            Subject::ResetSlowest => self.slow.reset_slowest(),
             Subject::Counters | Subject::Tally => {
                 self.counters().write(out);
                 self.desk.tally.write(subject == Subject::Tally, out);
@@ -112,6 +123,7 @@ impl<O: Owner> Core<O> {
             match kind {
                 Kind::Done => encoder.ok(),
                 Kind::Stages => encode_stages(&answers, &mut encoder),
+                Kind::Slowness(kind) => self.encode_slowness(kind, &answers, &mut encoder),
                 Kind::Info(sections) => encoder.verbatim(self.info(&answers, &sections).as_bytes()),
             }
             let flight = self.own_flight();

@@ -32,6 +32,10 @@ pub struct Settings {
     pub process_id: u32,
     /// Whether durations of requests are recorded; if not, they are only counted.
     pub latency_tracking: bool,
+    /// Requests that take so many microseconds stand in the slow log; negative: none.
+    pub slowlog_above_micros: i64,
+    /// Entries of the slow log, at most.
+    pub slowlog_max: usize,
     /// What CONFIG GET answers: names and values, in the order of the names.
     pub config: Vec<(String, String)>,
 }
@@ -53,6 +57,8 @@ impl Settings {
             started: Mono(0),
             process_id: 0,
             latency_tracking: true,
+            slowlog_above_micros: crate::config::SLOWLOG_ABOVE_MICROS,
+            slowlog_max: crate::config::SLOWLOG_MAX,
             config: Vec::new(),
         }
     }

@@ -37,6 +37,18 @@ pub(super) const CLIENT: &[&str] = &[
 pub(super) const CONFIG: &[&str] =
     &["GET <pattern>", "    Return parameters matching the glob-like <pattern> and their values."];
 
+pub(super) const SLOWLOG: &[&str] = &[
+    "GET [<count>]",
+    "    Return top <count> entries from the slowlog (default: 10, -1 mean all).",
+    "    Entries are made of:",
+    "    id, timestamp, time in microseconds, arguments array, client IP and port,",
+    "    client name",
+    "LEN",
+    "    Return the length of the slowlog.",
+    "RESET",
+    "    Reset the slowlog.",
+];
+
 pub(super) fn write(container: &str, lines: &[&str], encoder: &mut Encoder<'_>) {
     encoder.array(lines.len() + 3);
     encoder.simple(&format!("{container} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));

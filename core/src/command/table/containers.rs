@@ -4,8 +4,10 @@ mod client;
 mod command;
 mod config;
 mod pinion;
+mod slowlog;
 
 pub(super) use client::CLIENT;
 pub(super) use command::COMMAND;
 pub(super) use config::CONFIG;
 pub(super) use pinion::PINION;
+pub(super) use slowlog::SLOWLOG;

@@ -98,3 +98,77 @@ fn info_counts_commands_of_all_cores() {
     assert_eq!(line("total_error_replies:"), "total_error_replies:9");
     assert!(!info.contains("nonsense"), "{info}");
 }
+
+/// SLOWLOG and PINION SLOWEST show the requests of all cores, without their secrets (O6).
+#[test]
+fn slow_requests_of_all_cores_are_shown_without_secrets() {
+    let mut host = memory_node(seed(25), 2, 4, World::default(), |settings| {
+        settings.slowlog_above_micros = 0;
+        settings.slowlog_max = 4;
+        settings.password = Some(b"hunter2".to_vec());
+    });
+    let clients = [host.connect(0), host.connect(1)];
+    for client in clients {
+        call(&mut host, client, "HELLO 2 AUTH default hunter2 SETNAME joe", |r| r.ends_with(b"*0\r\n"));
+        expect(&mut host, client, &words("AUTH hunter2"), "+OK\r\n");
+        expect(&mut host, client, &words("SET k value"), "+OK\r\n");
+    }
+    let log = call(&mut host, clients[0], "SLOWLOG GET -1", |reply| reply.ends_with(b"joe\r\n"));
+    assert!(log.starts_with("*4\r\n*6\r\n"), "{log}");
+    assert!(log.contains("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$5\r\nvalue\r\n"), "{log}");
+    assert!(log.contains("*2\r\n$4\r\nAUTH\r\n$10\r\n(redacted)\r\n"), "{log}");
+    let slowest = call(&mut host, clients[1], "PINION SLOWEST 1000", |reply| reply.ends_with(b"\r\n"));
+    for text in [&log, &slowest] {
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+    assert!(slowest.contains("$7\r\npersist\r\n") && slowest.contains("stages_ns"), "{slowest}");
+    expect(&mut host, clients[0], &words("SLOWLOG LEN"), ":4\r\n");
+    let refusal = "-ERR unknown subcommand or wrong number of arguments for 'get'. Try SLOWLOG HELP.\r\n";
+    expect(&mut host, clients[0], &words("SLOWLOG get 1 2"), refusal);
+    let refusal = "-ERR count should be greater than or equal to -1\r\n";
+    expect(&mut host, clients[0], &words("SLOWLOG GET -2"), refusal);
+    expect(&mut host, clients[0], &words("PINION SLOWEST RESET"), "+OK\r\n");
+    expect(&mut host, clients[0], &words("SLOWLOG RESET"), "+OK\r\n");
+    let left = call(&mut host, clients[0], "SLOWLOG GET", |reply| reply.ends_with(b"joe\r\n"));
+    assert!(!left.contains("value"), "{left}");
+}
+
+/// For the slowest thousand requests of a run the stages sum to the whole, and none of the whole is without a name.
+#[test]
+fn the_slowest_requests_keep_their_stages() {
+    let mut host = memory_node(seed(26), 2, 4, World::default(), |_| {});
+    let clients = [host.connect(0), host.connect(1)];
+    for round in 0..300 {
+        for client in clients {
+            let line = format!("SET k{round} {round}\r\nGET k{round}\r\n");
+            host.send(client, line.as_bytes());
+        }
+        assert!(host.run_until(1_000, |host| {
+            clients
+                .iter()
+                .all(|&client| host.received(client).iter().filter(|byte| **byte == b'\n').count() == 3)
+        }));
+        for client in clients {
+            host.take_received(client);
+        }
+    }
+    let mut records = Vec::new();
+    for core in host.machines() {
+        core.check();
+        records.extend(core.slow().slowest().cloned());
+        let whole = core.stages().whole(1_000).max_nanos;
+        let slowest = core.slow().slowest().next().expect("something was slow").whole_nanos();
+        assert!(slowest.abs_diff(whole) <= whole / 50, "the slowest took {whole} ns, not {slowest}");
+    }
+    let records = pinion_core::slow::slowest(records, 1_000);
+    assert_eq!(records.len(), 1_000);
+    for record in &records {
+        assert_eq!(record.stage_nanos.iter().sum::<u64>(), record.whole_nanos());
+        assert!(!record.sketch.is_empty() && record.peer.is_some(), "{record:?}");
+    }
+    let writes = records.iter().filter(|record| record.label.name() == "set");
+    assert!(
+        writes.clone().count() >= 300
+            && writes.clone().any(|record| record.stage_nanos[Stage::Persist as usize] > 0)
+    );
+}

@@ -1,6 +1,6 @@
 //! The server.
 
-use super::super::containers::{COMMAND, CONFIG, PINION};
+use super::super::containers::{COMMAND, CONFIG, PINION, SLOWLOG};
 use super::super::{EMPTY, Spec};
 use crate::command::action::{Action, Local, Report};
 use crate::command::parse::keyspace;
@@ -95,6 +95,17 @@ pub(super) const ROWS: &[Spec] = &[
         summary: "Return the current server time",
         complexity: "O(1)",
         parse: |_| Ok(Action::Local(Local::Time)),
+        ..EMPTY
+    },
+    Spec {
+        name: "slowlog",
+        arity: -2,
+        categories: "@slow",
+        group: "server",
+        since: "2.2.12",
+        summary: "A container for slow log commands",
+        complexity: "Depends on subcommand.",
+        subcommands: SLOWLOG,
         ..EMPTY
     },
     Spec {
