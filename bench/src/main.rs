@@ -12,8 +12,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Sends GETs or SETs over many connections; prints one line of `name=value` figures
-    Load(load::Options),
+    /// Sends GETs, SETs or any mix of commands over many connections; prints one line of `name=value` figures
+    Load(Box<load::Options>),
     /// Serves an echo on the host of production, until killed
     Echo(echo::Options),
     /// Appends to a log: each group its next entry when the one before is stable
