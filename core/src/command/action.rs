@@ -26,6 +26,13 @@ pub enum Action<'a> {
     },
     /// How many keys all groups hold.
     DbSize,
+    /// All keys of all groups that match.
+    Keys {
+        /// The glob that keys must match; empty matches all.
+        pattern: &'a [u8],
+        /// The type that keys must have.
+        kind: TypeFilter,
+    },
     /// All groups forget their keys.
     FlushAll,
     /// Answered by [`answer`](super::answer), from the connection and its core alone.

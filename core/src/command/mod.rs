@@ -18,8 +18,8 @@
 //! | GETEX of an absent key with an invalid time | nil | the error |
 //! | GETEX with an option, over a key that holds no string, with an invalid time | `WRONGTYPE` | the error of the time |
 //! | BITCOUNT, BITPOS of an absent key, or of one that holds no string, with senseless arguments | 0, -1 or `WRONGTYPE` | the error of the argument |
-//! | SCAN with MATCH, the empty key | found by `*` and an empty pattern | found by `*`, `**`, …; not by an empty pattern |
-//! | SCAN, COMMAND LIST, CONFIG GET, a pattern above `PATTERN_BYTES_MAX` | taken | `ERR pattern exceeds maximum allowed size (1024 bytes)` |
+//! | SCAN with MATCH, KEYS, the empty key | found by `*` and an empty pattern | found by `*`, `**`, …; not by an empty pattern |
+//! | SCAN, KEYS, COMMAND LIST, CONFIG GET, a pattern above `PATTERN_BYTES_MAX` | taken | `ERR pattern exceeds maximum allowed size (1024 bytes)` |
 //! | MGET of more than `READ_BYTES_MAX` from one group | taken | `TOOLONG …` |
 //! | SCAN, COUNT above 65536 | taken | counts as 65536 |
 //! | COMMAND DOCS | arguments and history | neither |

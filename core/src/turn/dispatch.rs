@@ -25,8 +25,8 @@ pub(super) enum Flow {
     Wait,
 }
 
-/// Rows that one slice of DBSIZE looks at.
-const COUNT_SLICE_ROWS: u32 = 4096;
+/// Rows that one slice of DBSIZE or KEYS looks at.
+const PAGE_ROWS: u32 = 4096;
 /// Lists of up to so many items need no allocation.
 const INLINE_ITEMS: usize = 32;
 
@@ -109,7 +109,10 @@ impl<O: Owner> Core<O> {
                 let read = Read::Scan { cursor, count, pattern, kind };
                 self.read(conn, route, &read, Waiter::Part { gathering, part: 0 });
             }
-            Action::DbSize => self.count_keys(conn, command),
+            Action::DbSize => self.pages(conn, command, Shape::Count),
+            Action::Keys { pattern, kind } => {
+                self.pages(conn, command, Shape::Keys { pattern: pattern.to_vec(), kind });
+            }
             Action::FlushAll => self.flush_all(conn, command),
             Action::Local(local) => return self.local(conn, local, request),
             Action::Report(report) => self.report(conn, command, report, request),
@@ -270,11 +273,19 @@ impl<O: Owner> Core<O> {
         }
     }
 
-    fn count_keys(&mut self, conn: ConnId, command: CommandId) {
+    /// Asks every group for its first page.
+    fn pages(&mut self, conn: ConnId, command: CommandId, shape: Shape) {
+        let pattern = match &shape {
+            Shape::Keys { pattern, kind } => Some((pattern.clone(), *kind)),
+            _ => None,
+        };
         let routes = self.routes.groups().to_vec();
-        let gathering = self.gather(conn, command, Shape::Count, routes.len());
+        let gathering = self.gather(conn, command, shape, routes.len());
         for (part, route) in (0..).zip(routes) {
-            let read = Read::DbSize { cursor: 0, count: COUNT_SLICE_ROWS };
+            let read = match &pattern {
+                Some((pattern, kind)) => Read::Scan { cursor: 0, count: PAGE_ROWS, pattern, kind: *kind },
+                None => Read::DbSize { cursor: 0, count: PAGE_ROWS },
+            };
             self.read(conn, route, &read, Waiter::Part { gathering, part });
         }
     }
@@ -285,13 +296,14 @@ impl<O: Owner> Core<O> {
             let route = self.routes.groups()[page.part as usize];
             let conn = self.desk.gatherings.get_mut(page.gathering).conn;
             let waiter = Waiter::Part { gathering: page.gathering, part: page.part };
-            let read = Read::DbSize { cursor: page.cursor, count: COUNT_SLICE_ROWS };
             // A connection that is gone asks no more, but its gathering ends only with its last page.
             let after = match self.desk.conns.get(conn) {
                 Some(connection) => connection.read_after(route.group, self.turn),
                 None => crate::conn::After::Nothing,
             };
             let departure = &mut self.departures[usize::from(route.core.0)];
+            let gathering = self.desk.gatherings.get_mut(page.gathering);
+            let read = gathering.page(page.cursor, PAGE_ROWS);
             departure.read(route.group, &read, after, waiter, &mut self.desk.flights);
         }
     }

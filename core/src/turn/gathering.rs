@@ -1,6 +1,6 @@
 //! Replies that are put together from the replies of several groups or cores.
 
-use pinion_shard::{Reply, ReplyError};
+use pinion_shard::{Read, Reply, ReplyError, TypeFilter};
 
 use super::slowness::Slowness;
 use crate::ConnId;
@@ -24,6 +24,13 @@ pub enum Shape {
     },
     /// Pages of DBSIZE, until every group's last one came.
     Count,
+    /// Pages of KEYS, until every group's last one came.
+    Keys {
+        /// What the keys must match.
+        pattern: Vec<u8>,
+        /// What type they must have.
+        kind: TypeFilter,
+    },
     /// Bytes of every core, rendered by whoever asked.
     Cores(Report),
 }
@@ -130,7 +137,16 @@ impl Gathering {
     /// Whether its pages come with items behind them.
     #[must_use]
     pub const fn has_items(&self) -> bool {
-        matches!(self.shape, Shape::Scan { .. })
+        matches!(self.shape, Shape::Scan { .. } | Shape::Keys { .. })
+    }
+
+    /// What is read of a group from `cursor` on, `rows` rows at most, if it goes on with pages.
+    #[must_use]
+    pub fn page(&self, cursor: u64, rows: u32) -> Read<'_> {
+        match &self.shape {
+            Shape::Keys { pattern, kind } => Read::Scan { cursor, count: rows, pattern, kind: *kind },
+            _ => Read::DbSize { cursor, count: rows },
+        }
     }
 
     /// The report that this is, with the answers of the cores in the order of the cores.
@@ -158,6 +174,10 @@ impl Gathering {
                 if cursor != 0 {
                     return Step::NextPage(cursor);
                 }
+            }
+            // After an error nothing more is asked for.
+            (Reply::Page { cursor, .. }, Shape::Keys { .. }) if cursor != 0 && self.error.is_none() => {
+                return Step::NextPage(cursor);
             }
             (Reply::Page { cursor, .. }, Shape::Scan { next_range }) => {
                 self.cursor = if cursor == 0 { *next_range } else { cursor };
@@ -201,6 +221,10 @@ impl Gathering {
                 for &(at, len) in &elements.spans {
                     encoder.raw(&elements.bytes[at as usize..][..len as usize]);
                 }
+            }
+            Shape::Keys { .. } => {
+                encoder.array(self.page_items);
+                encoder.raw(&self.pages);
             }
             Shape::Scan { .. } => {
                 encoder.array(2);
@@ -308,6 +332,23 @@ mod tests {
         assert_eq!(count.part(Reply::Page { cursor: 0, count: 1 }), Step::Wait);
         assert_eq!(count.part(Reply::Page { cursor: 0, count: 2 }), Step::Whole);
         assert_eq!(text(&count), ":8\r\n");
+    }
+
+    #[test]
+    fn keys_come_page_by_page_until_something_fails() {
+        let mut keys = gathering(Shape::Keys { pattern: b"*".to_vec(), kind: TypeFilter::Any }, 2);
+        keys.element(0, 0, Reply::Bulk(b"a"));
+        assert_eq!(keys.part(Reply::Page { cursor: 9, count: 1 }), Step::NextPage(9));
+        let next = Read::Scan { cursor: 9, count: 5, pattern: b"*", kind: TypeFilter::Any };
+        assert_eq!(keys.page(9, 5), next);
+        keys.element(0, 0, Reply::Bulk(b"b"));
+        assert_eq!(keys.part(Reply::Page { cursor: 0, count: 1 }), Step::Wait);
+        assert_eq!(keys.part(Reply::Page { cursor: 0, count: 0 }), Step::Whole);
+        assert_eq!(text(&keys), "*2\r\n$1\r\na\r\n$1\r\nb\r\n");
+        let mut failed = gathering(Shape::Keys { pattern: b"*".to_vec(), kind: TypeFilter::Any }, 2);
+        assert_eq!(failed.part(Reply::Error(ReplyError::Overloaded)), Step::Wait);
+        assert_eq!(failed.part(Reply::Page { cursor: 9, count: 0 }), Step::Whole);
+        assert!(text(&failed).starts_with("-TRYAGAIN"));
     }
 
     #[test]

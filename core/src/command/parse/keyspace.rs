@@ -114,6 +114,15 @@ pub(in crate::command) fn dbsize(_: Request<'_>) -> Parsed<'_> {
     Ok(Action::DbSize)
 }
 
+pub(in crate::command) fn keys(request: Request<'_>) -> Parsed<'_> {
+    let pattern = pattern(request.arg(1))?;
+    if pattern.is_empty() {
+        // No pattern matches all keys; an empty one matches none but the empty key.
+        return Ok(Action::Keys { pattern, kind: TypeFilter::Other });
+    }
+    Ok(Action::Keys { pattern, kind: TypeFilter::Any })
+}
+
 pub(in crate::command) fn flushall(request: Request<'_>) -> Parsed<'_> {
     match request.get(1) {
         None => Ok(Action::FlushAll),

@@ -214,6 +214,9 @@ impl Generator {
             28..=30 => self.expire(),
             31 | 32 => vec![self.of(&["ttl", "pttl", "expiretime", "pexpiretime"]), self.key()],
             33 => vec![name("persist"), self.key()],
+            34 if self.one_in(2) => {
+                vec![name("keys"), self.of(&["*", "{a}?", "[bc]", "", "b", "\\b", "[^{]*", "x"])]
+            }
             34 => vec![name("dbsize")],
             35 if self.one_in(8) => vec![self.of(&["flushall", "flushdb"])],
             36 => vec![name("scan"), self.of(NUMBERS), self.of(WORDS), self.of(WORDS)],

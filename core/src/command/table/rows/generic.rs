@@ -193,6 +193,19 @@ pub(super) const ROWS: &[Spec] = &[
         ..EMPTY
     },
     Spec {
+        name: "keys",
+        arity: 2,
+        flags: "readonly",
+        categories: "@keyspace @read @slow @dangerous",
+        tips: "request_policy:all_shards nondeterministic_output_order",
+        group: "generic",
+        since: "1.0.0",
+        summary: "Find all keys matching the given pattern",
+        complexity: "O(N) with N being the number of keys in the database, under the assumption that the key names in the database and the given pattern have limited length.",
+        parse: keyspace::keys,
+        ..EMPTY
+    },
+    Spec {
         name: "scan",
         arity: -2,
         flags: "readonly",
