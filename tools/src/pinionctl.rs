@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use pinion_tools::{latency, torture};
+use pinion_tools::{latency, status, torture};
 
 #[derive(Parser)]
 #[command(version, about = "Operates, inspects and tortures a Pinion server")]
@@ -18,17 +18,20 @@ enum Command {
     Torture(torture::Options),
     /// Prints where the time of a write goes, stage by stage, and what the client sees beyond
     Latency(latency::Options),
+    /// Says how a running server fares; fails when it is damaged, halted or out of space
+    Status(status::Options),
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
-        Command::Torture(options) => torture::run(&options).map(|report| report.to_string()),
-        Command::Latency(options) => latency::run(&options),
+        Command::Torture(options) => torture::run(&options).map(|report| (report.to_string(), true)),
+        Command::Latency(options) => latency::run(&options).map(|text| (text, true)),
+        Command::Status(options) => status::run(&options),
     };
     match outcome {
-        Ok(text) => {
+        Ok((text, good)) => {
             println!("{}", text.trim_end());
-            ExitCode::SUCCESS
+            if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => {
             eprintln!("pinionctl: {error}");
