@@ -11,3 +11,4 @@ pub mod echo;
 pub mod load;
 pub mod log;
 pub mod rows;
+pub mod sweep;

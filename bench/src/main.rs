@@ -1,7 +1,7 @@
 //! `pinion-bench`: loads a server and measures.
 
 use clap::{Parser, Subcommand};
-use pinion_bench::{echo, load, log};
+use pinion_bench::{echo, load, log, sweep};
 
 #[derive(Parser)]
 #[command(version, about = "Loads a server and measures")]
@@ -14,6 +14,8 @@ struct Arguments {
 enum Command {
     /// Sends GETs, SETs or any mix of commands over many connections; prints one line of `name=value` figures
     Load(Box<load::Options>),
+    /// Finds the highest rate at which 99 of 100 requests keep a latency, by bisection below what a closed loop reaches
+    Sweep(Box<sweep::Options>),
     /// Serves an echo on the host of production, until killed
     Echo(echo::Options),
     /// Appends to a log: each group its next entry when the one before is stable
@@ -26,6 +28,9 @@ fn main() -> std::process::ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Load(options) => {
             load::run(&options).map(|report| println!("{report}")).map_err(|e| e.to_string())
+        }
+        Command::Sweep(options) => {
+            sweep::run(&options).map(|line| println!("{line}")).map_err(|e| e.to_string())
         }
         Command::Echo(options) => echo::run(&options),
         Command::Log(options) => log::run(&options),

@@ -89,7 +89,7 @@ pub fn run(options: &Options) -> Result<Report, LoadError> {
     Ok(report)
 }
 
-fn write_file(path: &Path, text: &str) -> Result<(), LoadError> {
+pub(crate) fn write_file(path: &Path, text: &str) -> Result<(), LoadError> {
     std::fs::write(path, text).map_err(|e| LoadError::Output(format!("writing {}", path.display()), e))
 }
 
