@@ -84,7 +84,7 @@ pub const fn key_of_write<'a>(command: &Command<'a>) -> Option<Key<'a>> {
         | Command::GetEx { key, .. }
         | Command::Expire { key, .. }
         | Command::Persist { key } => Some(key),
-        Command::Del { .. } | Command::MSet { .. } | Command::FlushAll => None,
+        Command::Del { .. } | Command::MSet { .. } | Command::Transfer { .. } | Command::FlushAll => None,
     }
 }
 
@@ -112,9 +112,9 @@ pub fn argument_bytes(command: &Command<'_>) -> usize {
         | Command::Append { value, .. }
         | Command::SetRange { value, .. }
         | Command::IncrByFloat { delta: value, .. } => value.len(),
-        Command::Del { keys: items } | Command::MSet { pairs: items, .. } => {
-            items.iter().map(|item| item.len() + 4).sum()
-        }
+        Command::Del { keys: items }
+        | Command::MSet { pairs: items, .. }
+        | Command::Transfer { keys: items, .. } => items.iter().map(|item| item.len() + 4).sum(),
         _ => 0,
     };
     value + key_of_write(command).map_or(0, |key| key.bytes().len())

@@ -113,6 +113,16 @@ pub enum Command<'a> {
         #[rkyv(with = Raw)]
         delta: &'a [u8],
     },
+    /// RENAME, RENAMENX, COPY: what the first key holds, expiry included, becomes what the second one holds. RENAME answers
+    /// Ok; the others answer 1, or 0 when nothing was done.
+    Transfer {
+        /// Two keys: from and to.
+        keys: List<'a>,
+        /// Whether a second key that is there is replaced.
+        replace: bool,
+        /// Whether the first key goes. Then it must be there.
+        remove: bool,
+    },
 }
 
 /// Looks at rows of one group. Never logged.
@@ -362,6 +372,13 @@ impl<'a> Command<'a> {
             }
             ArchivedCommand::IncrByFloat { key, delta } => {
                 Self::IncrByFloat { key: key.key(archive)?, delta: delta.bytes(archive)? }
+            }
+            ArchivedCommand::Transfer { keys, replace, remove } => {
+                let keys = keys.list(archive)?;
+                if keys.len() != 2 {
+                    return Err(Malformed);
+                }
+                Self::Transfer { keys, replace: *replace, remove: *remove }
             }
         })
     }

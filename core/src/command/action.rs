@@ -47,6 +47,8 @@ pub struct Keyed<'a> {
     /// What is done with the keys.
     pub kind: KeyedKind,
     request: Request<'a>,
+    /// Of the arguments behind the name, those that are keys and values: options may follow.
+    count: usize,
 }
 
 /// What is done with the keys of a [`Keyed`].
@@ -62,20 +64,34 @@ pub enum KeyedKind {
     MSet,
     /// MSETNX: keys and values in turn.
     MSetNx,
+    /// RENAME: from and to.
+    Rename,
+    /// RENAMENX: likewise.
+    RenameNx,
+    /// COPY: likewise.
+    Copy {
+        /// Whether a key that is there is replaced.
+        replace: bool,
+    },
 }
 
 impl KeyedKind {
     /// Arguments per key.
     pub fn step(self) -> usize {
         match self {
-            KeyedKind::Del | KeyedKind::Exists | KeyedKind::MGet => 1,
+            KeyedKind::Del
+            | KeyedKind::Exists
+            | KeyedKind::MGet
+            | KeyedKind::Rename
+            | KeyedKind::RenameNx
+            | KeyedKind::Copy { .. } => 1,
             KeyedKind::MSet | KeyedKind::MSetNx => 2,
         }
     }
 
     /// Whether it may be split between groups: a write of several keys may not, it would not be atomic.
     pub fn splits(self) -> bool {
-        self.step() == 1
+        matches!(self, KeyedKind::Del | KeyedKind::Exists | KeyedKind::MGet)
     }
 
     /// Whether it changes rows.
@@ -86,13 +102,14 @@ impl KeyedKind {
 
 impl<'a> Keyed<'a> {
     pub(super) fn new(kind: KeyedKind, request: Request<'a>) -> Keyed<'a> {
-        debug_assert!(request.len() > kind.step() && (request.len() - 1).is_multiple_of(kind.step()));
-        Keyed { kind, request }
+        let count = if let KeyedKind::Copy { .. } = kind { 2 } else { request.len() - 1 };
+        debug_assert!(count >= kind.step() && count.is_multiple_of(kind.step()));
+        Keyed { kind, request, count }
     }
 
     /// How many keys there are, repetitions counted.
     pub fn len(&self) -> usize {
-        (self.request.len() - 1) / self.kind.step()
+        self.count / self.kind.step()
     }
 
     /// Never: there is a key.
@@ -102,7 +119,7 @@ impl<'a> Keyed<'a> {
 
     /// The keys, in order. Each is hashed when it is drawn.
     pub fn keys(&self) -> impl Iterator<Item = Key<'a>> + use<'a> {
-        self.request.args(1).step_by(self.kind.step()).map(Key::new)
+        self.request.args(1).take(self.count).step_by(self.kind.step()).map(Key::new)
     }
 
     /// Key `index`, and with [`KeyedKind::step`] 2 its value: what a list of a part is made of.
@@ -117,6 +134,9 @@ impl<'a> Keyed<'a> {
             KeyedKind::Del => Some(Command::Del { keys: items }),
             KeyedKind::MSet => Some(Command::MSet { pairs: items, only_new: false }),
             KeyedKind::MSetNx => Some(Command::MSet { pairs: items, only_new: true }),
+            KeyedKind::Rename => Some(Command::Transfer { keys: items, replace: true, remove: true }),
+            KeyedKind::RenameNx => Some(Command::Transfer { keys: items, replace: false, remove: true }),
+            KeyedKind::Copy { replace } => Some(Command::Transfer { keys: items, replace, remove: false }),
             KeyedKind::Exists | KeyedKind::MGet => None,
         }
     }
@@ -126,7 +146,7 @@ impl<'a> Keyed<'a> {
         match self.kind {
             KeyedKind::Exists => Some(Read::Exists { keys: items }),
             KeyedKind::MGet => Some(Read::MGet { keys: items }),
-            KeyedKind::Del | KeyedKind::MSet | KeyedKind::MSetNx => None,
+            _ => None,
         }
     }
 }

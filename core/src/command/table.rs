@@ -29,6 +29,8 @@ pub struct Spec {
     pub tips: &'static str,
     /// Where its keys stand, if it has any.
     pub keys: Option<Keys>,
+    /// How its second key is used, if that is not how the first one is: then it has two, beside one another.
+    pub second_key: Option<&'static str>,
     /// The part of the documentation it belongs to.
     pub group: &'static str,
     /// The Redis version that introduced it.
@@ -117,6 +119,7 @@ const EMPTY: Spec = Spec {
     categories: "",
     tips: "",
     keys: None,
+    second_key: None,
     group: "",
     since: "",
     summary: "",

@@ -262,14 +262,10 @@ impl<O: Owner> Core<O> {
     }
 
     fn part(&mut self, conn: ConnId, route: Route, keyed: &Keyed<'_>, items: List<'_>, waiter: Waiter) {
-        match keyed.kind {
-            KeyedKind::Exists => self.read(conn, route, &Read::Exists { keys: items }, waiter),
-            KeyedKind::MGet => self.read(conn, route, &Read::MGet { keys: items }, waiter),
-            KeyedKind::Del => self.write(conn, route, &Command::Del { keys: items }, waiter),
-            KeyedKind::MSet | KeyedKind::MSetNx => {
-                let only_new = keyed.kind == KeyedKind::MSetNx;
-                self.write(conn, route, &Command::MSet { pairs: items, only_new }, waiter);
-            }
+        match (keyed.write(items), keyed.read(items)) {
+            (Some(write), _) => self.write(conn, route, &write, waiter),
+            (_, Some(read)) => self.read(conn, route, &read, waiter),
+            (None, None) => unreachable!("it is the one or the other"),
         }
     }
 

@@ -127,6 +127,7 @@ impl Ground<'_> {
             | Command::Persist { key } => (key, 0),
             Command::SetRange { key, offset, .. } => (key, VALUE_BYTES_MAX.min(offset as usize)),
             Command::SetBit { key, offset, .. } => (key, VALUE_BYTES_MAX.min((offset / 8) as usize + 1)),
+            Command::Transfer { keys, .. } => (keys.keys().next().expect("there are two"), 0),
             Command::IncrByFloat { .. } => return archive_bytes + FLOAT_BYTES_MAX,
             // The others write what they bring.
             _ => return archive_bytes,
@@ -204,7 +205,7 @@ impl Ground<'_> {
         answer: impl FnOnce(Reply<'_>),
     ) -> Result<Performed, HaltCause> {
         let (keys, stride) = match command {
-            Command::Del { keys } => (*keys, 1),
+            Command::Del { keys } | Command::Transfer { keys, .. } => (*keys, 1),
             Command::MSet { pairs, .. } => (*pairs, 2),
             other => panic!("{other:?} has no list of keys"),
         };
@@ -220,6 +221,9 @@ impl Ground<'_> {
                     true => Reply::Int(set.into()),
                     false => Reply::Ok,
                 })
+            }
+            Command::Transfer { keys, replace, remove } => {
+                self.transfer(keys, replace, remove, env, fetched)?
             }
             _ => unreachable!("matched above"),
         };
@@ -288,10 +292,60 @@ impl Ground<'_> {
         Ok(Err(true))
     }
 
+    /// Gives the second key what the first one holds: `Err` is the reply.
+    fn transfer(
+        &mut self,
+        keys: List<'_>,
+        replace: bool,
+        remove: bool,
+        env: &Env,
+        fetched: &[(usize, Fetched)],
+    ) -> Result<Result<Performed, Reply<'static>>, HaltCause> {
+        let mut keys = keys.keys();
+        let [from, to] =
+            [keys.next(), keys.next()].map(|key| key.expect("there are two, as the archive says"));
+        let same = from.bytes() == to.bytes();
+        let [from, to] = [from, to].map(|key| Place::new(REDIS_KEYSPACE, &key));
+        let mut cell = std::mem::take(self.cell);
+        let source = fetched.iter().find(|(of, _)| *of == 0).map(|(_, fetched)| fetched);
+        let looked = self.look(&from, env.time_ms, source, |row| match row {
+            Some(row) => {
+                row.encode(&mut cell);
+                true
+            }
+            None => false,
+        });
+        *self.cell = cell;
+        match looked? {
+            Looked::Seen(true) => {}
+            Looked::Seen(false) if remove => return Ok(Err(Reply::Error(ReplyError::NoSuchKey))),
+            Looked::Seen(false) => return Ok(Err(Reply::Int(0))),
+            Looked::Needs(probe) => return Ok(Ok(Performed::Needs(0, probe))),
+        }
+        if !replace && !same {
+            match self.exists(1, &to, env, fetched)? {
+                Looked::Seen(true) => return Ok(Err(Reply::Int(0))),
+                Looked::Seen(false) => {}
+                Looked::Needs(probe) => return Ok(Ok(Performed::Needs(1, probe))),
+            }
+        }
+        if !same {
+            self.write(&to, env.at, Write::Put);
+            if remove {
+                self.write(&from, env.at, Write::Delete);
+            }
+        }
+        Ok(Err(if replace && remove { Reply::Ok } else { Reply::Int((!same).into()) }))
+    }
+
     /// The reads that a command needs from the disk.
     pub fn probes_of_command(&self, command: &Command<'_>) -> Vec<(usize, Probe)> {
         match *command {
             Command::Del { keys } => self.probes(&mut keys.keys()),
+            // What is replaced need not be known.
+            Command::Transfer { keys, replace, .. } => {
+                self.probes(&mut keys.keys().take(if replace { 1 } else { 2 }))
+            }
             Command::MSet { pairs, only_new: true } => self.probes(&mut pairs.pairs().map(|(key, _)| key)),
             _ => match command.footprint() {
                 Footprint::One { key, reads: true } => self.probes(&mut std::iter::once(key)),

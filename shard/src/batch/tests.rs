@@ -82,6 +82,22 @@ fn golden_bytes_of_floats() {
 }
 
 #[test]
+fn golden_bytes_of_transfers() {
+    let mut builder = BatchBuilder::default();
+    let command = Command::Transfer { keys: List::new(&[b"from", b"to"]), replace: true, remove: false };
+    builder.push(&command);
+    let batch = builder.finish(Kind::Commands, origin());
+    let body = &batch.as_bytes()[crate::HEADER_BYTES..];
+    assert_eq!(
+        hex(body),
+        "2a0000000400000066726f6d02000000746f0d000000000e0000000100000000\n0000000000000000000000000000\n"
+    );
+    let (batch, _) = Batch::split(batch.as_bytes()).expect("it was just built");
+    let opened: Vec<_> = batch.commands().collect();
+    assert_eq!(opened, [Ok(command)]);
+}
+
+#[test]
 fn golden_bytes_of_controls() {
     let mut builder = BatchBuilder::default();
     let key = Key::new(b"layout");

@@ -64,7 +64,7 @@ impl<'a> Command<'a> {
             | Self::GetEx { key, .. }
             | Self::Expire { key, .. }
             | Self::Persist { key } => Footprint::One { key, reads: true },
-            Self::Del { .. } | Self::MSet { .. } => Footprint::Many,
+            Self::Del { .. } | Self::MSet { .. } | Self::Transfer { .. } => Footprint::Many,
             Self::FlushAll => Footprint::All,
         }
     }
@@ -111,7 +111,7 @@ fn try_execute<'r>(command: &Command<'_>, env: &Env, row: Option<Row<'r>>, cell:
         Command::GetEx { expire, .. } => string::get_ex(env, row, cell, expire),
         Command::Expire { expire, when, .. } => expiry::expire(env, row, cell, expire, when),
         Command::Persist { .. } => Ok(expiry::persist(row, cell)),
-        Command::Del { .. } | Command::MSet { .. } | Command::FlushAll => {
+        Command::Del { .. } | Command::MSet { .. } | Command::Transfer { .. } | Command::FlushAll => {
             panic!("{command:?} does not touch one row")
         }
     }

@@ -52,16 +52,26 @@ fn details(spec: &Spec, encoder: &mut Encoder<'_>) {
     words(spec.categories, encoder);
     encoder.set(spec.tips.split_ascii_whitespace().count());
     spec.tips.split_ascii_whitespace().for_each(|tip| encoder.bulk(tip.as_bytes()));
-    encoder.set(usize::from(keys.is_some()));
-    if let Some(keys) = keys {
-        key_spec(keys, encoder);
-    }
+    let specs = key_specs(spec);
+    encoder.set(specs.len());
+    specs.iter().for_each(|keys| key_spec(keys, encoder));
     if spec.subcommands.is_empty() {
         return encoder.set(0);
     }
     encoder.array(spec.subcommands.len());
     for sub in spec.subcommands {
         details(sub, encoder);
+    }
+}
+
+/// Its keys, by how they are used.
+fn key_specs(spec: &Spec) -> Vec<Keys> {
+    match (spec.keys, spec.second_key) {
+        (Some(keys), Some(flags)) => {
+            let (first, second) = (keys.first, keys.last);
+            vec![Keys { last: first, ..keys }, Keys { first: second, last: second, flags, ..keys }]
+        }
+        (keys, _) => keys.into_iter().collect(),
     }
 }
 
@@ -196,13 +206,13 @@ pub(super) fn get_keys<'a>(request: &Request<'a>, flags: bool, encoder: &mut Enc
         flags => flags,
     };
     encoder.array(indices.len());
-    for index in indices {
+    for (number, index) in indices.into_iter().enumerate() {
         if flags {
             encoder.array(2);
         }
         encoder.bulk(request.arg(2 + index));
         if flags {
-            words(used, encoder);
+            words(if number == 1 { spec.second_key.unwrap_or(used) } else { used }, encoder);
         }
     }
     Ok(())

@@ -31,6 +31,49 @@ pub(in crate::command) fn exists(request: Request<'_>) -> Parsed<'_> {
     keyed(KeyedKind::Exists, request)
 }
 
+pub(in crate::command) fn rename(request: Request<'_>) -> Parsed<'_> {
+    keyed(KeyedKind::Rename, request)
+}
+
+pub(in crate::command) fn renamenx(request: Request<'_>) -> Parsed<'_> {
+    keyed(KeyedKind::RenameNx, request)
+}
+
+pub(in crate::command) fn copy(request: Request<'_>) -> Parsed<'_> {
+    let mut replace = false;
+    let mut options = request.args(3);
+    while let Some(option) = options.next() {
+        if is(option, "replace") {
+            replace = true;
+        } else if is(option, "db")
+            && let Some(database) = options.next()
+        {
+            database_zero(database)?;
+        } else {
+            return Err(CommandError::Syntax);
+        }
+    }
+    let (from, to) = (request.arg(1), request.arg(2));
+    if from == to {
+        return Err(CommandError::Text("ERR source and destination objects are the same"));
+    }
+    if from.len().max(to.len()) > KEY_BYTES_MAX {
+        return Err(CommandError::KeyTooLong);
+    }
+    Ok(Action::Keyed(Keyed::new(KeyedKind::Copy { replace }, request)))
+}
+
+/// There is one database.
+fn database_zero(number: &[u8]) -> Result<(), CommandError<'_>> {
+    match i32::try_from(integer(number)?) {
+        Ok(0) => Ok(()),
+        Ok(_) => Err(CommandError::Text("ERR DB index is out of range")),
+        Err(_) => Err(CommandError::Text(
+            "ERR value is out of range, value must between -2147483648 and 2147483647",
+        )),
+    }
+}
+
 pub(in crate::command) fn kind(request: Request<'_>) -> Parsed<'_> {
     Ok(Action::Read(Read::Type { key: key(&request)? }))
 }

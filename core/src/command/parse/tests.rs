@@ -156,6 +156,18 @@ fn several_keys() {
         let keys = List::new(&[b"a"]);
         assert_eq!(keyed.write(keys), Some(Command::Del { keys }));
     });
+    keyed("rename a b", &|keyed| {
+        assert_eq!((keyed.kind, keyed.len()), (KeyedKind::Rename, 2));
+        let items: Vec<&[u8]> = vec![b"a", b"b"];
+        let items = List::new(&items);
+        let write = Command::Transfer { keys: items, replace: true, remove: true };
+        assert_eq!(keyed.write(items), Some(write));
+        assert!(crossing(&keyed, 2).is_err() && crossing(&keyed, 1).is_ok());
+    });
+    keyed("copy a b DB 0 Replace", &|keyed| {
+        assert_eq!((keyed.kind, keyed.len()), (KeyedKind::Copy { replace: true }, 2));
+        assert_eq!(keyed.keys().count(), 2);
+    });
     keyed("touch a", &|keyed| assert_eq!(keyed.kind, KeyedKind::Exists));
     refused("mset a 1 b", "ERR wrong number of arguments for 'mset' command");
 }
@@ -179,6 +191,14 @@ fn refusals_in_the_words_of_the_oracle() {
     refused("client setname", "ERR wrong number of arguments for 'client|setname' command");
     refused("client", "ERR wrong number of arguments for 'client' command");
     refused("Config foo", "ERR unknown subcommand 'foo'. Try CONFIG HELP.");
+    refused("copy a b db", "ERR syntax error");
+    refused("copy a b db 1", "ERR DB index is out of range");
+    refused("copy a b db x", "ERR value is not an integer or out of range");
+    refused(
+        "copy a b db 2147483648",
+        "ERR value is out of range, value must between -2147483648 and 2147483647",
+    );
+    refused("copy a a replace", "ERR source and destination objects are the same");
     refused("set k v ex", "ERR syntax error");
     refused("set k v nx xx", "ERR syntax error");
     refused("set k v keepttl ex 1", "ERR syntax error");
@@ -241,6 +261,9 @@ fn every_row_of_the_table_has_a_parser_of_its_kind() {
         let mut words: Vec<&str> = spec.name.split('|').collect();
         let fill = if spec.name == "scan" { "0" } else { "1" };
         words.resize((spec.arity.unsigned_abs() as usize).max(words.len()), fill);
+        if spec.second_key.is_some() {
+            words[2] = "2";
+        }
         resolved(&words.join(" "), |found| {
             let (id, action) = match found {
                 Ok(found) => found,

@@ -85,8 +85,13 @@ fn pieces<'b>(generator: &mut Generator, bytes: &'b [u8]) -> Vec<&'b [u8]> {
 }
 
 fn is_comparable(command: &Request) -> bool {
-    let crossing = word(command, 0).starts_with(b"mset")
-        && command.iter().skip(1).step_by(2).any(|key| !key.starts_with(b"{a}"));
+    let step = match word(command, 0).as_slice() {
+        b"mset" | b"msetnx" => 2,
+        b"rename" | b"renamenx" | b"copy" => 1,
+        _ => usize::MAX,
+    };
+    let keys = command.iter().skip(1).take(if step == 1 { 2 } else { usize::MAX });
+    let crossing = step <= 2 && keys.step_by(step).any(|key| !key.starts_with(b"{a}"));
     !crossing && !differs_by_design(command)
 }
 

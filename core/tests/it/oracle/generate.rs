@@ -208,6 +208,7 @@ impl Generator {
                 }
             }
             24 => self.many(&["mget"]),
+            25 if self.one_in(2) => self.transfer(),
             25 => self.many(&["del", "unlink", "exists", "touch"]),
             26 => self.pairs(),
             27 => vec![name("type"), self.key()],
@@ -305,6 +306,17 @@ impl Generator {
         let mut request = vec![self.of(names)];
         for _ in 0..1 + self.below(5) {
             request.push(self.key());
+        }
+        request
+    }
+
+    fn transfer(&mut self) -> Request {
+        let mut request =
+            vec![self.of(&["rename", "renamenx", "copy", "COPY"]), self.near_key(), self.near_key()];
+        if request[0].eq_ignore_ascii_case(b"copy") {
+            for _ in 0..self.below(3) {
+                request.push(self.of(&["replace", "REPLACE", "foo"]));
+            }
         }
         request
     }

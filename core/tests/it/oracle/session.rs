@@ -96,6 +96,7 @@ const ROW_ERRORS: &[&str] = &[
     "WRONGTYPE Operation against a key holding the wrong kind of value",
     "ERR value is not an integer or out of range",
     "ERR value is not a valid float",
+    "ERR no such key",
     "ERR increment would produce NaN or Infinity",
     "ERR increment or decrement would overflow",
     "ERR string exceeds maximum allowed size (proto-max-bulk-len)",

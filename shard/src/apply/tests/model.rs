@@ -192,6 +192,22 @@ impl Model {
                 int(had.into())
             }
             Command::MSet { pairs, only_new } => self.set_many(pairs, only_new, now),
+            Command::Transfer { keys, replace, remove } => {
+                let mut keys = keys.iter();
+                let (from, to) = (keys.next().expect("two"), keys.next().expect("two"));
+                let Some(entry) = self.live(from, now).cloned() else {
+                    return if remove { error(ReplyError::NoSuchKey) } else { int(0) };
+                };
+                if !replace && self.live(to, now).is_some() {
+                    return int(0);
+                }
+                if remove {
+                    self.keys.remove(from);
+                }
+                let same = from == to;
+                self.keys.insert(to.to_vec(), entry);
+                if replace && remove { OK } else { int((!same).into()) }
+            }
             Command::FlushAll => {
                 self.keys.clear();
                 OK

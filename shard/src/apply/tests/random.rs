@@ -93,9 +93,11 @@ fn random_command(rng: &mut fastrand::Rng, now: u64, then: impl FnOnce(&Command<
         names.iter().zip(&values).flat_map(|(key, value)| [&key[..], &value[..]]).collect();
     let when = [SetWhen::Always, SetWhen::Always, SetWhen::Absent, SetWhen::Present][rng.usize(..4)];
     let float = format!("{}{}", rng.i64(-9..9), if rng.bool() { ".5" } else { "" }).into_bytes();
+    let second = key_name(rng);
+    let two: [&[u8]; 2] = [&name, &second];
     // Keys of their own: a number that other commands have cut or lengthened is beyond the model.
     let float_key = format!("float:{}", rng.u8(..4)).into_bytes();
-    then(&match rng.u8(..46) {
+    then(&match rng.u8(..50) {
         0..10 => {
             let expire = set_expire(rng, now);
             Command::Set { key, value: &bytes, when, expire, get: rng.u8(..4) == 0 }
@@ -123,6 +125,11 @@ fn random_command(rng: &mut fastrand::Rng, now: u64, then: impl FnOnce(&Command<
         42..44 => Command::IncrByFloat { key: Key::new(&float_key), delta: &float },
         44 => {
             Command::Set { key: Key::new(&float_key), value: &bytes, when, expire: Expire::Keep, get: false }
+        }
+        46..50 => {
+            let (replace, remove) = (rng.bool(), rng.bool());
+            let keys = List::new(&two);
+            Command::Transfer { keys, replace, remove }
         }
         40..42 => Command::SetBit { key, offset: rng.u64(..400), bit: rng.bool() },
         _ => Command::SetBit { key, offset: (8 << 24) + rng.u64(..9) * (8 << 30), bit: true },

@@ -193,6 +193,48 @@ pub(super) const ROWS: &[Spec] = &[
         ..EMPTY
     },
     Spec {
+        name: "rename",
+        arity: 3,
+        flags: "write",
+        categories: "@keyspace @write @slow",
+        keys: Some(Keys { first: 1, last: 2, step: 1, flags: "RW access delete", notes: "" }),
+        second_key: Some("OW update"),
+        group: "generic",
+        since: "1.0.0",
+        summary: "Rename a key",
+        complexity: "O(1)",
+        parse: keyspace::rename,
+        ..EMPTY
+    },
+    Spec {
+        name: "renamenx",
+        arity: 3,
+        flags: "write fast",
+        categories: "@keyspace @write @fast",
+        keys: Some(Keys { first: 1, last: 2, step: 1, flags: "RW access delete", notes: "" }),
+        second_key: Some("OW insert"),
+        group: "generic",
+        since: "1.0.0",
+        summary: "Rename a key, only if the new key does not exist",
+        complexity: "O(1)",
+        parse: keyspace::renamenx,
+        ..EMPTY
+    },
+    Spec {
+        name: "copy",
+        arity: -3,
+        flags: "write denyoom",
+        categories: "@keyspace @write @slow",
+        keys: Some(Keys { first: 1, last: 2, step: 1, flags: "RO access", notes: "" }),
+        second_key: Some("OW update"),
+        group: "generic",
+        since: "6.2.0",
+        summary: "Copy a key",
+        complexity: "O(N) worst case for collections, where N is the number of nested items. O(1) for string values.",
+        parse: keyspace::copy,
+        ..EMPTY
+    },
+    Spec {
         name: "keys",
         arity: 2,
         flags: "readonly",
