@@ -9,7 +9,7 @@ pub(super) struct Generator {
 }
 
 /// Keys in few slots, so that commands meet; `{a}` shares a slot.
-pub(super) const KEYS: &[&str] = &["{a}1", "{a}2", "{a}3", "{a}4", "b", "c", "", "k\u{0}\r\n\u{fffd}"];
+const KEYS: &[&str] = &["{a}1", "{a}2", "{a}3", "{a}4", "b", "c", "", "k\u{0}\r\n\u{fffd}"];
 const NUMBERS: &[&str] = &[
     "0",
     "1",
