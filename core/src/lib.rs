@@ -21,6 +21,7 @@ pub mod node;
 mod outbox;
 pub mod pin;
 pub mod planted;
+pub mod publish;
 pub mod resp;
 pub mod route;
 pub mod signal;
