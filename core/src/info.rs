@@ -1,7 +1,8 @@
 //! The text of INFO, under the names that dashboards read.
 //!
-//! A field of Redis is shown where it is true here. Fields of the operating system (`used_memory_rss`, `used_cpu_*`) are
-//! not: a core asks nobody. `cmdstat` and `latency_percentiles_usec` count the whole time in the server, the wait for the
+//! A field of Redis is shown where it is true here. There is no line of a database: a write does not look whether its key
+//! is new, so nobody counts keys before DBSIZE does. `used_memory_rss` and `used_cpu_*` are at most half a second old.
+//! `used_memory_peak` is what the process occupied at most, rows in memory that was given before they came included. `cmdstat` and `latency_percentiles_usec` count the whole time in the server, the wait for the
 //! log included, where Redis counts its one thread's time of execution.
 
 use std::fmt::Write as _;
@@ -103,7 +104,7 @@ fn fields(section: &str, seen: &Seen<'_>, settings: &Settings, now: Now) -> Vec<
         "persistence" => persistence(counters),
         "stats" => stats(seen),
         "replication" => replication(settings),
-        "cpu" => vec![("turns_stalled", counters.turns_stalled.to_string())],
+        "cpu" => cpu(counters, settings),
         "cluster" => vec![("cluster_enabled", "0".to_owned())],
         _ => Vec::new(),
     }
@@ -142,9 +143,15 @@ fn memory(counters: &Counters, settings: &Settings) -> Vec<(&'static str, String
     let clients = counters.input_held_bytes + counters.unsent_bytes;
     let rows = counters.memtable_bytes + counters.cache_bytes;
     let used = rows + counters.proposal_bytes + clients;
+    let process = settings.vitals.figures();
+    let peak = process.resident_bytes_max.max(used);
     vec![
         ("used_memory", used.to_string()),
         ("used_memory_human", human(used)),
+        ("used_memory_rss", process.resident_bytes.to_string()),
+        ("used_memory_rss_human", human(process.resident_bytes)),
+        ("used_memory_peak", peak.to_string()),
+        ("used_memory_peak_human", human(peak)),
         ("used_memory_dataset", rows.to_string()),
         ("mem_clients_normal", clients.to_string()),
         ("mem_clients_slaves", "0".to_owned()),
@@ -155,6 +162,23 @@ fn memory(counters: &Counters, settings: &Settings) -> Vec<(&'static str, String
         ("cache_bytes", counters.cache_bytes.to_string()),
         ("proposal_bytes", counters.proposal_bytes.to_string()),
     ]
+}
+
+fn cpu(counters: &Counters, settings: &Settings) -> Vec<(&'static str, String)> {
+    let process = settings.vitals.figures();
+    let seconds = |micros: u64| format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
+    vec![
+        ("used_cpu_sys", seconds(process.system_micros)),
+        ("used_cpu_user", seconds(process.user_micros)),
+        ("used_cpu_sys_children", seconds(0)),
+        ("used_cpu_user_children", seconds(0)),
+        ("turns_stalled", counters.turns_stalled.to_string()),
+    ]
+}
+
+/// Bytes in a second as Redis shows them.
+fn kibibytes(bytes: u64) -> String {
+    format!("{:.2}", bytes as f64 / 1_024.0)
 }
 
 /// Bytes as Redis shows them to people.
@@ -188,10 +212,15 @@ fn stats(seen: &Seen<'_>) -> Vec<(&'static str, String)> {
     vec![
         ("total_connections_received", counters.connections_received.to_string()),
         ("total_commands_processed", counters.commands.to_string()),
+        ("instantaneous_ops_per_sec", counters.commands_per_second.to_string()),
         ("total_net_input_bytes", counters.input_bytes.to_string()),
         ("total_net_output_bytes", counters.output_bytes.to_string()),
+        ("instantaneous_input_kbps", kibibytes(counters.input_bytes_per_second)),
+        ("instantaneous_output_kbps", kibibytes(counters.output_bytes_per_second)),
         ("evicted_keys", "0".to_owned()),
         ("evicted_clients", "0".to_owned()),
+        ("keyspace_hits", counters.keyspace_hits.to_string()),
+        ("keyspace_misses", counters.keyspace_misses.to_string()),
         ("pubsub_channels", "0".to_owned()),
         ("pubsub_patterns", "0".to_owned()),
         ("latest_fork_usec", "0".to_owned()),
@@ -231,6 +260,7 @@ mod tests {
     use pinion_shard::{CoreId, NodeId};
 
     use super::*;
+    use crate::vitals::Figures;
 
     fn shown(asked: &[&str]) -> String {
         let settings = Settings::new(CoreId(0), 1, NodeId(1));
@@ -259,6 +289,28 @@ mod tests {
         assert_eq!(shown(&["default", "commandstats"]).matches('#').count(), SECTIONS.len() - 1);
         let asked = |name: &str| needs_commands(&[name.as_bytes().to_vec()]);
         assert!(asked("all") && asked("latencystats") && !asked("default") && !asked("server"));
+    }
+
+    #[test]
+    fn rates_and_cpu_have_the_form_that_dashboards_read() {
+        let settings = Settings::new(CoreId(0), 1, NodeId(1));
+        let (user_micros, system_micros) = (1_500_000, 20_000);
+        settings.vitals.set(Figures { user_micros, system_micros, resident_bytes: 7, resident_bytes_max: 9 });
+        let counters =
+            Counters { commands_per_second: 5, input_bytes_per_second: 1_536, ..Counters::default() };
+        let seen = Seen { counters: &counters, tally: &Tally::default(), ticks_per_micro: 1, stalls: "" };
+        let text = render(&seen, &settings, Now::default(), &[]);
+        for line in [
+            "used_cpu_user:1.500000",
+            "used_cpu_sys:0.020000",
+            "used_memory_rss:7",
+            "used_memory_peak:9",
+            "instantaneous_ops_per_sec:5",
+            "instantaneous_input_kbps:1.50",
+            "keyspace_hits:0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is missing in {text}");
+        }
     }
 
     #[test]

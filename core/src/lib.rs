@@ -29,6 +29,7 @@ pub mod slow;
 pub mod stages;
 pub mod tally;
 pub mod turn;
+pub mod vitals;
 
 pub use ids::ConnId;
 pub use inbox::{Chunk, Event, Inbox, ReceiveEnd};

@@ -1,5 +1,7 @@
 //! What a core counts. No labels: one number per name and core, summed over cores for whoever asks.
 
+use pinion_wal::Mono;
+
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// Numbers that a core counts, or holds at a moment.
@@ -87,11 +89,77 @@ counters! {
     tables_damaged,
     /// Cores that refuse writes because the disk is full, now.
     cores_without_space,
+    /// Keys that reads looked for and found.
+    keyspace_hits,
+    /// Keys that reads looked for and did not find.
+    keyspace_misses,
+    /// Replies in a second, of late.
+    commands_per_second,
+    /// Bytes received in a second, of late.
+    input_bytes_per_second,
+    /// Bytes sent in a second, of late.
+    output_bytes_per_second,
+}
+
+/// A rate is that of the last window of at least so many milliseconds.
+const WINDOW_MILLIS: u64 = 1_000;
+
+/// How much of each of `N` counts comes in a second.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace<const N: usize> {
+    since: Mono,
+    counted: [u64; N],
+    per_second: [u64; N],
+}
+
+impl<const N: usize> Default for Pace<N> {
+    fn default() -> Self {
+        Self { since: Mono::default(), counted: [0; N], per_second: [0; N] }
+    }
+}
+
+impl<const N: usize> Pace<N> {
+    fn is_over(&self, now: Mono) -> bool {
+        now >= self.since.plus_millis(WINDOW_MILLIS)
+    }
+
+    /// Takes what has been counted until `now`. Call it in every turn.
+    #[inline]
+    pub fn follow(&mut self, now: Mono, counts: [u64; N]) {
+        if self.is_over(now) {
+            *self = Self { since: now, counted: counts, per_second: self.per_second(now, counts) };
+        }
+    }
+
+    /// What comes in a second, given what has been counted until `now`.
+    #[must_use]
+    pub fn per_second(&self, now: Mono, counts: [u64; N]) -> [u64; N] {
+        if !self.is_over(now) {
+            return self.per_second;
+        }
+        let nanos = u128::from(now.nanos_since(self.since));
+        let rate = |new: u64, old: u64| {
+            u64::try_from(u128::from(new.saturating_sub(old)) * 1_000_000_000 / nanos).unwrap_or(u64::MAX)
+        };
+        std::array::from_fn(|index| rate(counts[index], self.counted[index]))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pace_is_that_of_the_last_window_also_after_idling() {
+        let mut pace = Pace::default();
+        let at = |millis: u64| Mono(millis * 1_000_000);
+        pace.follow(at(10_000), [0, 0]);
+        pace.follow(at(10_500), [500, 7]);
+        assert_eq!(pace.per_second(at(10_600), [500, 7]), [0, 0], "the window is not over");
+        pace.follow(at(12_000), [3_000, 8]);
+        assert_eq!(pace.per_second(at(12_100), [3_100, 8]), [1_500, 4]);
+        assert_eq!(pace.per_second(at(22_000), [3_000, 8]), [0, 0]);
+    }
 
     #[test]
     fn counters_of_cores_are_added_by_name() {

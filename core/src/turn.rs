@@ -51,6 +51,7 @@ use crate::conn::Conns;
 use crate::host::{Machine, Now};
 use crate::ledger::Leases;
 use crate::message::{self, Subject};
+use crate::metrics::Pace;
 use crate::planted;
 use crate::resp::Arguments;
 use crate::route::Routes;
@@ -95,6 +96,8 @@ pub struct Core<O> {
     stages: Stages,
     slow: Slow,
     stalls: Stalls,
+    /// Of commands, bytes received and bytes sent.
+    pace: Pace<3>,
     arguments: Arguments,
     departures: Vec<Departure>,
     spare: Spare,
@@ -148,6 +151,7 @@ impl<O: Owner> Core<O> {
             stages: Stages::new(),
             slow: Slow::new(settings.slowlog_above_micros, settings.slowlog_max),
             stalls: Stalls::default(),
+            pace: Pace::default(),
             arguments: Arguments::new(),
             departures: (0..cores).map(|_| Departure::default()).collect(),
             spare: Spare::default(),
@@ -277,6 +281,12 @@ impl<O: Owner> Core<O> {
         self.tasks.run(Class::Apply, TASK_MICROS)
     }
 
+    /// Commands, bytes received and bytes sent, so far.
+    const fn paced(&self) -> [u64; 3] {
+        let counters = &self.desk.counters;
+        [counters.commands, counters.input_bytes, counters.output_bytes]
+    }
+
     /// Lets the budgets of this core follow what it holds.
     fn follow_leases(&mut self) {
         let Self { leases, owner, desk, .. } = self;
@@ -381,6 +391,7 @@ impl<O: Owner> Machine for Core<O> {
         let budget = if busy { BACKGROUND_MICROS.0 } else { BACKGROUND_MICROS.1 };
         let left = self.tasks.run(Class::Background, budget);
         self.follow_leases();
+        self.pace.follow(self.now.mono, self.paced());
         let over = self.ticks.now();
         self.note_stall([begun, applied, taken_in, departed, grouped, end, over]);
         self.end_if_over(outbox);

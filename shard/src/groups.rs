@@ -338,6 +338,13 @@ impl Groups {
         self.members.iter().map(|member| member.group.machine.apply.tree().metrics().damaged_tables).sum()
     }
 
+    /// Keys that reads of all groups looked for: how many they found, and how many not.
+    #[must_use]
+    pub fn lookups(&self) -> (u64, u64) {
+        let counts = self.members.iter().map(|member| member.group.machine.apply.lookups().counts());
+        counts.fold((0, 0), |sum, (hits, misses)| (sum.0 + hits, sum.1 + misses))
+    }
+
     /// The layout of the node.
     #[must_use]
     pub fn layout(&self) -> &Layout {

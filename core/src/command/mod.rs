@@ -25,6 +25,9 @@
 //! | SCAN, COUNT above 65536 | taken | counts as 65536 |
 //! | COMMAND DOCS | arguments and history | neither |
 //! | SLOWLOG GET | arguments up to 128 bytes each | all of a request up to 512 bytes together; the newest first by wall time, not by number; the time is that in the server, the wait for the log included |
+//! | SLOWLOG, more than 4096 entries (`slowlog-max-len`) | kept | the newest 4096 of each core |
+//! | INFO commandstats, latencystats, LATENCY HISTOGRAM | the time of execution | the time in the server, the wait for the log included; with `latency-tracking no` the calls are counted only: `usec` stays 0, and SLOWLOG is empty |
+//! | INFO keyspace | keys of each database | no line: a write does not look whether its key is new, DBSIZE counts |
 //! | HELP of containers | all subcommands of Redis | those that are there |
 //! | CONFIG GET of a name given twice in another case | once | each as it was given |
 

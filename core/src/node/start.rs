@@ -48,6 +48,7 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<(), NodeError> 
     let node =
         Node { layout: lay_out(config, &directory, &ledger, say)?, ..Node::new(config, &ledger, address)? };
     let (layout, cores, news) = (node.layout.clone(), config.cpus.len(), node.news.clone());
+    let vitals = node.settings.vitals.clone();
     let plan = Plan {
         cpus: config.cpus.clone(),
         sockets,
@@ -76,7 +77,7 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<(), NodeError> 
         layout.groups.len(),
         directory.path().display()
     ));
-    watch(&signals, &news, cores_running, say)?;
+    watch(&signals, &news, cores_running, &vitals, say)?;
     say("stopped");
     Ok(())
 }

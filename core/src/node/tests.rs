@@ -6,6 +6,7 @@ use super::*;
 use crate::host::uring::{Cores, Plan, StartError, UringOptions, bind};
 use crate::host::{Machine, Now};
 use crate::signal::StopSignals;
+use crate::vitals::Vitals;
 use crate::{CoreId, Event, Exit, Inbox, Outbox, pin};
 
 /// A core that ends when it is asked to, or at once with a poison.
@@ -53,7 +54,9 @@ fn watch_cores(poison: bool, signals: u32) -> Result<Vec<String>, NodeError> {
             crate::signal::raise_here(libc::SIGTERM);
         }
         let mut said = Vec::new();
-        watch(&stop, &news, cores.expect("cores start"), &mut |line| said.push(line.to_owned()))?;
+        watch(&stop, &news, cores.expect("cores start"), &Vitals::default(), &mut |line| {
+            said.push(line.to_owned())
+        })?;
         Ok(said)
     };
     #[expect(

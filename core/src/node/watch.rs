@@ -1,11 +1,24 @@
-//! The thread that started the cores: it waits for a signal, or for a core to end, and ends the others.
+//! The thread that started the cores: it waits for a signal, or for a core to end, and ends the others. Now and then it
+//! reads what the system says about the process.
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{News, NodeError};
 use crate::Exit;
 use crate::host::uring::Cores;
 use crate::signal::StopSignals;
+use crate::vitals::{Figures, READ_MILLIS, Vitals};
+
+/// The vitals are read this often, and whenever something else happens.
+const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: (READ_MILLIS * 1_000_000) as i64 };
+
+/// Reads what the system says about this process. What cannot be read stays as it was.
+fn look_at(vitals: &Vitals) {
+    let read = |name| std::fs::read_to_string(name);
+    if let (Ok(status), Ok(stat)) = (read("/proc/self/status"), read("/proc/self/stat")) {
+        vitals.set(Figures::of_proc(&status, &stat));
+    }
+}
 
 /// Waits until all cores have ended, and says what they tell meanwhile. The first signal asks them to stop; a second one
 /// does not wait for them.
@@ -16,6 +29,7 @@ pub fn watch(
     signals: &StopSignals,
     news: &News,
     cores: Cores,
+    vitals: &Vitals,
     say: &mut dyn FnMut(&str),
 ) -> Result<(), NodeError> {
     let (mut asked, mut ended) = (false, 0);
@@ -25,12 +39,13 @@ pub fn watch(
             PollFd::new(news, PollFlags::IN),
             PollFd::new(cores.ended(), PollFlags::IN),
         ];
-        match poll(&mut polled, None) {
+        match poll(&mut polled, Some(&LOOK)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(errno) => {
                 return Err(NodeError::System { what: "signals cannot be waited for", cause: errno.into() });
             }
         }
+        look_at(vitals);
         if signals.next().is_some() {
             if asked {
                 return Err(NodeError::Hurried);

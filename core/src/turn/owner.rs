@@ -163,6 +163,7 @@ impl Owner for Groups {
             groups_halted: count(|standing| matches!(standing, Standing::Halted(_))),
             tables_damaged: self.damaged_tables() as u64,
             no_space: self.log().writable().is_err(),
+            lookups: self.lookups(),
         }
     }
 }
@@ -203,4 +204,6 @@ pub struct OwnerReport {
     pub tables_damaged: u64,
     /// Whether writes are refused because the disk is full.
     pub no_space: bool,
+    /// Keys that reads found, and keys that they did not find.
+    pub lookups: (u64, u64),
 }

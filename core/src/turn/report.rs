@@ -95,6 +95,8 @@ impl<O: Owner> Core<O> {
     #[must_use]
     pub fn counters(&self) -> Counters {
         let owner = self.owner.report();
+        let [commands_per_second, input_bytes_per_second, output_bytes_per_second] =
+            self.pace.per_second(self.now.mono, self.paced());
         Counters {
             connections: self.desk.conns.len() as u64,
             unsent_bytes: self.desk.unsent_bytes() as u64,
@@ -107,6 +109,11 @@ impl<O: Owner> Core<O> {
             groups_halted: owner.groups_halted,
             tables_damaged: owner.tables_damaged,
             cores_without_space: u64::from(owner.no_space),
+            keyspace_hits: owner.lookups.0,
+            keyspace_misses: owner.lookups.1,
+            commands_per_second,
+            input_bytes_per_second,
+            output_bytes_per_second,
             ..self.desk.counters
         }
     }

@@ -1,9 +1,12 @@
 //! What a core is told at its start.
 
+use std::sync::Arc;
+
 use pinion_shard::{CoreId, NodeId};
 use pinion_wal::Mono;
 
 use crate::ledger::Budgets;
+use crate::vitals::Vitals;
 
 /// What a core is told at its start. The same on all cores, but for `core`.
 #[derive(Clone, Debug)]
@@ -30,6 +33,8 @@ pub struct Settings {
     pub started: Mono,
     /// The process, for INFO.
     pub process_id: u32,
+    /// What the system says about it.
+    pub vitals: Arc<Vitals>,
     /// Whether durations of requests are recorded; if not, they are only counted.
     pub latency_tracking: bool,
     /// Requests that take so many microseconds stand in the slow log; negative: none.
@@ -56,6 +61,7 @@ impl Settings {
             run_id: "0".repeat(40),
             started: Mono(0),
             process_id: 0,
+            vitals: Arc::default(),
             latency_tracking: true,
             slowlog_above_micros: crate::config::SLOWLOG_ABOVE_MICROS,
             slowlog_max: crate::config::SLOWLOG_MAX,

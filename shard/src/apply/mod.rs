@@ -23,7 +23,9 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+use std::cell::Cell;
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use bytes::Bytes;
 use pinion_lsm::{Boundary, Tree};
@@ -67,6 +69,27 @@ impl std::fmt::Debug for Apply {
     }
 }
 
+/// How many keys reads found, and how many they did not find.
+#[derive(Debug, Default)]
+pub(crate) struct Lookups {
+    hits: Cell<u64>,
+    misses: Cell<u64>,
+}
+
+impl Lookups {
+    /// Counts a key that was looked for.
+    #[inline]
+    pub fn note(&self, found: bool) {
+        let count = if found { &self.hits } else { &self.misses };
+        count.set(count.get() + 1);
+    }
+
+    /// Found, and not found.
+    pub const fn counts(&self) -> (u64, u64) {
+        (self.hits.get(), self.misses.get())
+    }
+}
+
 enum Waiting {
     Entry(Committed),
     /// The configuration of the group from this entry on.
@@ -94,6 +117,7 @@ pub struct Apply {
     written_bytes: usize,
     halted: Option<Halt>,
     in_flight: InFlight,
+    lookups: Rc<Lookups>,
     cell: Vec<u8>,
 }
 
@@ -127,6 +151,7 @@ impl Apply {
             written_bytes: 0,
             halted: None,
             in_flight: InFlight::default(),
+            lookups: Rc::default(),
             cell: Vec::new(),
         })
     }
@@ -166,6 +191,11 @@ impl Apply {
     #[must_use]
     pub const fn metrics(&self) -> Metrics {
         self.line.metrics
+    }
+
+    /// What reads looked for.
+    pub(crate) const fn lookups(&self) -> &Rc<Lookups> {
+        &self.lookups
     }
 
     pub(crate) const fn spawner(&self) -> &Spawner {

@@ -31,6 +31,14 @@ impl Wanted {
     }
 }
 
+impl Snapshot {
+    /// Counts a row that was looked for, and keeps what is wanted of it.
+    fn keep(&self, wanted: Wanted, row: Option<Row<'_>>) -> Option<Vec<u8>> {
+        self.lookups.note(row.is_some());
+        wanted.keep(row)
+    }
+}
+
 /// A row that the disk has.
 struct OnDisk;
 
@@ -49,7 +57,7 @@ impl Many {
     pub(super) fn pin(snapshot: &Snapshot, wanted: Wanted, keys: List<'_>) -> Result<Self, RowError> {
         let mut many = Self { wanted, rows: Vec::new(), bytes: 0, first: None };
         for key in keys.keys() {
-            match snapshot.try_row(&key, |row| wanted.keep(row)) {
+            match snapshot.try_row(&key, |row| snapshot.keep(wanted, row)) {
                 Ok(row) => {
                     let row = row?;
                     many.bytes += bytes_of(&row);
@@ -95,7 +103,7 @@ impl Many {
                 let seen = found
                     .as_ref()
                     .map(|(at, cell)| live(*at, cell.borrow(), snapshot.forgotten, snapshot.time_ms));
-                let kept = wanted.keep(seen.transpose()?.flatten());
+                let kept = snapshot.keep(wanted, seen.transpose()?.flatten());
                 bytes += bytes_of(&kept);
                 *row = Ok(kept);
                 if bytes > READ_BYTES_MAX {

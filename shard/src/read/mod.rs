@@ -10,6 +10,7 @@ mod page;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use pinion_lsm::{Get, Hint, Probe, Tree};
@@ -19,7 +20,7 @@ pub use glob::glob_matches;
 use many::{Many, Wanted};
 use page::Page;
 
-use crate::apply::{Apply, Place, live};
+use crate::apply::{Apply, Lookups, Place, live};
 use crate::execute::bits;
 use crate::key::REDIS_KEYSPACE;
 use crate::reply::OwnedReply;
@@ -78,6 +79,7 @@ impl PendingRead {
                 Some((at, cell)) => live(*at, cell.borrow(), snapshot.forgotten, snapshot.time_ms)?,
                 None => None,
             };
+            snapshot.lookups.note(row.is_some());
             Ok(OwnedReply::from(answer_one(&read, row, snapshot.time_ms)))
         })
     }
@@ -99,6 +101,7 @@ struct Snapshot {
     at: Timestamp,
     time_ms: u64,
     forgotten: Timestamp,
+    lookups: Rc<Lookups>,
 }
 
 impl Apply {
@@ -141,13 +144,17 @@ impl Apply {
             let mut failed = None;
             let got = self.tree().get(&place.row, place.hash, at, |version, cell| {
                 match live(version, cell, forgotten, time_ms) {
-                    Ok(row) => out.reply(to, answer_one(&prepared.read, row, time_ms)),
+                    Ok(row) => {
+                        self.lookups().note(row.is_some());
+                        out.reply(to, answer_one(&prepared.read, row, time_ms));
+                    }
                     Err(error) => failed = Some(error),
                 }
             });
             match (got, failed) {
                 (Get::Found(()), None) => return None,
                 (Get::Absent, _) => {
+                    self.lookups().note(false);
                     out.reply(to, answer_one(&prepared.read, None, time_ms));
                     return None;
                 }
@@ -177,7 +184,8 @@ impl Apply {
     }
 
     fn snapshot(&self, at: Timestamp, time_ms: u64, forgotten: Timestamp) -> Snapshot {
-        Snapshot { tree: self.tree().clone(), spawner: self.spawner().clone(), at, time_ms, forgotten }
+        let (tree, spawner, lookups) = (self.tree().clone(), self.spawner().clone(), self.lookups().clone());
+        Snapshot { tree, spawner, at, time_ms, forgotten, lookups }
     }
 
     /// A slot of the read that the group does not own.

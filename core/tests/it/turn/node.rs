@@ -103,6 +103,20 @@ fn acknowledged_writes_survive_a_crash_at_any_moment() {
     }
 }
 
+/// INFO tells how many keys reads found, and how many not, wherever the groups live; writes look for none.
+#[test]
+fn reads_are_counted_by_what_they_found() {
+    let mut node = fresh(&NodeOptions::small(2, 4, seed(34)));
+    let client = node.connect(0);
+    let lines = ["SET a 1", "INCR b", "GET a", "GET c", "EXISTS a b c c", "MGET a c", "TTL c", "STRLEN b"];
+    let replies = "+OK\r\n:1\r\n$1\r\n1\r\n$-1\r\n:2\r\n*2\r\n$1\r\n1\r\n$-1\r\n:-2\r\n:1\r\n";
+    expect(&mut node, client, &lines.map(words).concat(), replies);
+    let info = call(&mut node, client, "INFO stats", |reply| reply.ends_with(b"\r\n\r\n"));
+    for line in ["keyspace_hits:5", "keyspace_misses:5"] {
+        assert!(info.lines().any(|found| found == line), "{line} is missing in {info}");
+    }
+}
+
 /// Expiry, options and errors on real groups, as Redis answers them.
 #[test]
 fn strings_behave_on_real_groups() {
