@@ -6,6 +6,7 @@
 //! Everything of a core stays on its thread. What cores share, and nothing else: the [`mesh`], budgets that are leased in
 //! chunks, the clock's word and published snapshots.
 
+pub mod admin;
 pub mod command;
 pub mod config;
 pub mod conn;

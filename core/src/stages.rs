@@ -19,6 +19,8 @@
 
 use hdrhistogram::Histogram;
 
+use crate::admin::Distribution;
+
 /// How many stages there are.
 pub const STAGE_COUNT: usize = 9;
 
@@ -216,6 +218,18 @@ impl Stages {
     #[must_use]
     pub fn whole(&self, ticks_per_micro: u64) -> StageFigures {
         figures(&self.whole, self.whole_ticks, ticks_per_micro)
+    }
+
+    /// The durations of `stage`, in buckets.
+    #[must_use]
+    pub fn distribution(&self, stage: Stage, ticks_per_micro: u64) -> Distribution {
+        Distribution::of(&self.histograms[stage as usize], self.sums_ticks[stage as usize], ticks_per_micro)
+    }
+
+    /// The durations of the whole path, in buckets.
+    #[must_use]
+    pub fn whole_distribution(&self, ticks_per_micro: u64) -> Distribution {
+        Distribution::of(&self.whole, self.whole_ticks, ticks_per_micro)
     }
 
     /// The exact sums, in ticks: of each stage, and of the whole.

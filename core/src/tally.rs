@@ -56,6 +56,12 @@ impl Row {
         self.histogram.value_at_quantile(share)
     }
 
+    /// The whole of each command that was carried out, in ticks.
+    #[must_use]
+    pub const fn histogram(&self) -> &Histogram<u64> {
+        &self.histogram
+    }
+
     /// The numbers that are simply added.
     fn sums(&mut self) -> impl Iterator<Item = &mut u64> {
         let Self { calls, failed, rejected, whole_ticks, stage_ticks, .. } = self;

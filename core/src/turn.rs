@@ -31,6 +31,7 @@ pub mod depart;
 pub mod desk;
 mod dispatch;
 mod execute;
+mod figures;
 pub mod flight;
 pub mod gathering;
 mod intake;
@@ -62,6 +63,7 @@ use depart::{Departure, Spare};
 use desk::{Desk, Record};
 use owner::Owner;
 
+pub use figures::Draw;
 pub use settings::Settings;
 
 /// A turn that takes longer is counted as stalled.

@@ -23,6 +23,7 @@ use pinion_wal::{GroupId, LogIndex, Mono, Term};
 use crate::clock::{NoTime, Word};
 use crate::groups::control_batch;
 use crate::lease::Lease;
+use crate::load::Load;
 use crate::node::{Node, NotLeader};
 use crate::read::Prepared;
 use crate::{BatchBuf, Control, RangeId, Replies, Reply, ReplyError, ReplyTo, Stamp, Timestamp, planted};
@@ -75,6 +76,8 @@ pub(crate) struct Group {
     pub machine: Machine,
     pub standing: Standing,
     pub lease: Lease,
+    /// What clients asked of its range.
+    pub load: Load,
     /// Proposed and not applied.
     proposed: VecDeque<Proposed>,
     pending: VecDeque<Pending>,
@@ -114,6 +117,7 @@ impl Group {
             machine,
             standing: Standing::Sound,
             lease: Lease::default(),
+            load: Load::default(),
             proposed: VecDeque::new(),
             pending: VecDeque::new(),
             waiting: WaitingReads::default(),
@@ -207,6 +211,8 @@ impl Group {
         let number = self.next_batch;
         self.next_batch.0 += 1;
         self.turned_away = false;
+        self.load.writes += u64::from(batch.count());
+        self.load.written_bytes += batch.as_bytes().len() as u64;
         self.pending_bytes += batch.as_bytes().len();
         self.pending.push_back(Pending { number, batch, since });
     }
@@ -226,6 +232,7 @@ impl Group {
         time_ms: u64,
         out: &mut impl Replies,
     ) {
+        self.load.reads += 1;
         if let Some(error) = self.standing_error() {
             return out.reply(to, Reply::Error(error));
         }

@@ -31,6 +31,7 @@ use crate::clock::{Oracle, Word};
 use crate::group::{After, Group, Late, Moment, Standing};
 use crate::layout::Layout;
 use crate::limits::APPLY_COMMANDS_MAX;
+use crate::load::RangeLoad;
 use crate::node::Ready;
 use crate::planted;
 use crate::read::Prepared;
@@ -318,6 +319,15 @@ impl Groups {
     #[must_use]
     pub fn standing(&self, group: GroupId) -> Option<&Standing> {
         self.member(group).map(|member| &member.group.standing).or_else(|| self.closed.get(&group))
+    }
+
+    /// What clients asked of the ranges of this core, by group.
+    pub fn loads(&self) -> impl Iterator<Item = RangeLoad> {
+        let ranges = self.layout.groups.iter();
+        ranges.filter_map(|spec| {
+            let load = self.member(spec.id)?.group.load;
+            Some(RangeLoad { group: spec.id, slots: spec.slots.clone(), load })
+        })
     }
 
     /// The groups that halted since they were opened, in the order in which they did: they refuse to serve.

@@ -20,6 +20,7 @@ mod key;
 pub mod layout;
 pub mod lease;
 pub mod limits;
+mod load;
 pub mod loss;
 pub mod node;
 mod now;
@@ -49,6 +50,7 @@ pub use key::{
     Key, Keyspace, REDIS_KEYSPACE, RowKey, RowKind, RowParts, SYSTEM_KEYSPACE, ScanPosition, decode_row,
 };
 pub use layout::Layout;
+pub use load::{Load, RangeLoad};
 pub use now::Now;
 pub use read::{PendingRead, Prepared, ReadFailure, glob_matches};
 pub use reply::{OwnedReply, Replies, Reply, ReplyError, ReplyTo};

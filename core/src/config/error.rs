@@ -81,4 +81,12 @@ pub enum ConfigError {
         /// The address.
         bind: IpAddr,
     },
+    /// Anybody could see the figures.
+    #[error(
+        "metrics on {bind} would be seen by anybody on the network: let --admin-bind be 127.0.0.1, or say --admin-exposed yes"
+    )]
+    AdminExposed {
+        /// The address.
+        bind: IpAddr,
+    },
 }

@@ -66,6 +66,8 @@ pub struct Config {
     pub protected: bool,
     /// Connections, at most.
     pub clients_max: usize,
+    /// Where metrics and health are shown; `None`: nowhere.
+    pub admin: Option<SocketAddr>,
     /// Whether durations of requests are recorded.
     pub latency_tracking: bool,
     /// Requests that take so many microseconds stand in the slow log; negative: none.
@@ -199,6 +201,7 @@ impl Given {
             clients_max: self
                 .value("maxclients", |text| parse_count(text, 1, 1_000_000))?
                 .map_or(10_000, |clients| usize::try_from(clients).expect("small")),
+            admin: self.admin()?,
             latency_tracking: self.value("latency-tracking", parse_bool)?.unwrap_or(true),
             slowlog_above_micros: self
                 .value("slowlog-log-slower-than", parse_micros)?
@@ -218,6 +221,22 @@ impl Given {
     }
 }
 
+impl Given {
+    fn admin(&self) -> Result<Option<SocketAddr>, ConfigError> {
+        let parse = |text: &str| text.parse().map_err(|_| "an IP address, like 127.0.0.1 or ::1".to_owned());
+        let bind: IpAddr =
+            self.value("admin-bind", parse)?.unwrap_or(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
+        let exposed = self.value("admin-exposed", parse_bool)?.unwrap_or(false);
+        let Some(port) = self.value("admin-port", |text| parse_count(text, 0, 65_535))? else {
+            return Ok(None);
+        };
+        if !bind.is_loopback() && !exposed && !planted::is("open-without-password") {
+            return Err(ConfigError::AdminExposed { bind });
+        }
+        Ok(Some(SocketAddr::new(bind, u16::try_from(port).expect("within its range"))))
+    }
+}
+
 impl Config {
     /// The address and port that clients connect to.
     #[must_use]
@@ -230,6 +249,8 @@ impl Config {
         let losses: Vec<String> = self.accept_losses.iter().map(u32::to_string).collect();
         vec![
             ("accept-loss", losses.join(",")),
+            ("admin-bind", self.admin.map(|at| at.ip().to_string()).unwrap_or_default()),
+            ("admin-port", self.admin.map(|at| at.port().to_string()).unwrap_or_default()),
             ("bind", self.bind.to_string()),
             ("cores", cpus.join(",")),
             ("data-dir", self.data_dir.display().to_string()),

@@ -104,6 +104,21 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting("maxclients", Kind::Count, "N", "10000", "Client connections, at most"),
     setting(
+        "admin-port",
+        Kind::Count,
+        "N",
+        "none",
+        "The port of metrics and health over HTTP; 0 picks a free one",
+    ),
+    setting("admin-bind", Kind::Address, "ADDR", "127.0.0.1", "The address of that port"),
+    setting(
+        "admin-exposed",
+        Kind::Bool,
+        "yes|no",
+        "no",
+        "Let that address be one beyond loopback: whoever reaches it sees the figures, no keys and no values",
+    ),
+    setting(
         "latency-tracking",
         Kind::Bool,
         "yes|no",

@@ -53,6 +53,14 @@ pub enum NodeError {
         /// Descriptors that they and the files need.
         needed: u64,
     },
+    /// The port of metrics and health cannot be listened on.
+    #[error("--admin-port: {address} cannot be listened on ({cause}): give another one, or end who has it")]
+    Admin {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why it failed.
+        cause: std::io::Error,
+    },
     /// Something of the system.
     #[error("{what}: {cause}")]
     System {

@@ -16,6 +16,8 @@ use pinion_wal::task::Tasks;
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::{Directory, News, NodeError, allocator, make_room_for, watch};
+use crate::admin::http::Port;
+use crate::admin::{Board, Reporter};
 use crate::config::{Config, Secret};
 use crate::host::uring::{Cores, Opening, Plan, StartError, UringOptions, bind};
 use crate::host::{Machine, Now, Tsc};
@@ -41,12 +43,21 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<(), NodeError> 
         .map_err(|cause| NodeError::System { what: "signals cannot be taken over", cause })?;
     make_room_for(config.clients_max)?;
     let (sockets, address) = bind(config.address(), config.cpus.len())?;
+    let unbound = |address, cause| NodeError::Admin { address, cause };
+    let admin = config
+        .admin
+        .map(|address| Port::bind(address).map_err(|cause| unbound(address, cause)))
+        .transpose()?;
     // Held until the process is gone: on some ways out, cores that nobody waits for still write.
     let directory = ManuallyDrop::new(Directory::hold(&config.data_dir)?);
     let ledger = Ledger::divide(config.memory_bytes, config.cpus.len());
     say(&format!("memory: {} MiB ({ledger})", config.memory_bytes >> 20));
-    let node =
-        Node { layout: lay_out(config, &directory, &ledger, say)?, ..Node::new(config, &ledger, address)? };
+    let node = Node {
+        layout: lay_out(config, &directory, &ledger, say)?,
+        board: admin.is_some().then(|| Arc::new(Board::new(config.cpus.len()))),
+        ..Node::new(config, &ledger, address)?
+    };
+    let board = node.board.clone();
     let (layout, cores, news) = (node.layout.clone(), config.cpus.len(), node.news.clone());
     let vitals = node.settings.vitals.clone();
     let plan = Plan {
@@ -70,6 +81,11 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<(), NodeError> 
     };
     for line in news.take() {
         say(&line);
+    }
+    if let (Some(admin), Some(board)) = (admin, board) {
+        let address = admin.address();
+        admin.serve(board).map_err(|cause| unbound(address, cause))?;
+        say(&format!("metrics on http://{address}/metrics, health on /livez and /readyz"));
     }
     say(&format!(
         "ready on {address}: {cores} cores (CPUs {:?}), {} data groups, data in {}",
@@ -99,6 +115,8 @@ struct Served {
     news: Arc<News>,
     /// How many groups were told to have halted.
     told: usize,
+    /// Who answers the admin port, if there is one.
+    reporter: Option<Reporter>,
 }
 
 impl Served {
@@ -119,6 +137,9 @@ impl Machine for Served {
         self.core.turn(now, inbox, outbox);
         if self.core.owner().halted().len() > self.told {
             self.tell();
+        }
+        if let Some(reporter) = &mut self.reporter {
+            reporter.after_turn(&self.core, now.mono, outbox);
         }
     }
 
@@ -142,6 +163,8 @@ struct Node {
     memtable_bytes: usize,
     /// What people are told: which groups refuse to serve, and why.
     news: Arc<News>,
+    /// Where the admin port asks; `None`: there is none.
+    board: Option<Arc<Board>>,
 }
 
 impl Node {
@@ -168,7 +191,16 @@ impl Node {
         let news = News::new()
             .map_err(|cause| NodeError::System { what: "an event descriptor cannot be made", cause })?;
         let news = Arc::new(news);
-        Ok(Self { layout, word, seed: random()?, settings, log_buffer_bytes, memtable_bytes, news })
+        Ok(Self {
+            layout,
+            word,
+            seed: random()?,
+            settings,
+            log_buffer_bytes,
+            memtable_bytes,
+            news,
+            board: None,
+        })
     }
 
     /// Opens the machine of a core, on its thread and ring.
@@ -202,8 +234,9 @@ impl Node {
         }
         let settings = Settings { core, node: self.layout.node, started: now.mono, ..self.settings.clone() };
         let told = groups.halted().len();
+        let reporter = self.board.clone().map(|board| Reporter::new(board, usize::from(core.0)));
         let core = Core::over(Rc::new(settings), groups, tasks, ticks);
-        Ok(Served { core, news: self.news.clone(), told })
+        Ok(Served { core, news: self.news.clone(), told, reporter })
     }
 }
 

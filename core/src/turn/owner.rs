@@ -1,7 +1,7 @@
 //! What the turn asks of the groups of its core.
 
 use pinion_shard::{
-    After, BatchBuf, GroupId, Groups, Prepared, Read, Replies, ReplyError, ReplyTo, Standing,
+    After, BatchBuf, GroupId, Groups, Prepared, RangeLoad, Read, Replies, ReplyError, ReplyTo, Standing,
 };
 use pinion_wal::Mono;
 
@@ -67,6 +67,9 @@ pub trait Owner {
 
     /// What the groups say about themselves, for INFO.
     fn report(&self) -> OwnerReport;
+
+    /// What was asked of the ranges of this core.
+    fn loads(&self) -> Vec<RangeLoad>;
 }
 
 impl Owner for Groups {
@@ -146,6 +149,10 @@ impl Owner for Groups {
 
     fn set_proposal_bytes_max(&mut self, bytes: usize) {
         Self::set_proposal_bytes_max(self, bytes);
+    }
+
+    fn loads(&self) -> Vec<RangeLoad> {
+        Self::loads(self).collect()
     }
 
     fn report(&self) -> OwnerReport {

@@ -1,6 +1,7 @@
 //! The real binary: how it starts, refuses to start, stops, and what is there afterwards.
 #![expect(clippy::disallowed_types, reason = "these tests are clients")]
 
+mod admin;
 mod memory;
 mod process;
 

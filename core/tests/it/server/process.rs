@@ -71,6 +71,8 @@ pub struct Server {
     output: BufReader<ChildStdout>,
     /// Where it listens.
     pub address: SocketAddr,
+    /// What it said until it was ready.
+    pub said: String,
 }
 
 impl Server {
@@ -79,7 +81,7 @@ impl Server {
         let mut command = pinion(scratch);
         let mut child = command.args(flags).stdout(Stdio::piped()).spawn().expect("the binary runs");
         let output = BufReader::new(child.stdout.take().expect("it is piped"));
-        let mut server = Self { child, output, address: SocketAddr::from(([0; 4], 0)) };
+        let mut server = Self { child, output, address: SocketAddr::from(([0; 4], 0)), said: String::new() };
         let mut said = String::new();
         while server.address.port() == 0 {
             let before = said.len();
@@ -90,6 +92,7 @@ impl Server {
                 server.address = address.parse().expect("an address");
             }
         }
+        server.said = said;
         server
     }
 

@@ -231,6 +231,10 @@ impl Owner for MemoryGroups {
         }
     }
 
+    fn loads(&self) -> Vec<pinion_shard::RangeLoad> {
+        Vec::new()
+    }
+
     fn next_deadline(&self) -> Option<Mono> {
         if self.held {
             return None;
