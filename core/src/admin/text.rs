@@ -73,6 +73,11 @@ const COUNTERS: &[Shown] = &[
     (|of| of.groups_halted, Now, "groups_halted", "Groups that cannot execute an entry and refuse to serve"),
     (|of| of.tables_damaged, Now, "tables_damaged", "Tables in which damage was found"),
     (|of| of.cores_without_space, Now, "cores_without_space", "Cores that refuse writes: the disk is full"),
+    (|of| of.keyspace_hits, Total, "keyspace_hits", "Keys that reads looked for and found"),
+    (|of| of.keyspace_misses, Total, "keyspace_misses", "Keys that reads looked for and did not find"),
+    (|of| of.commands_per_second, Now, "replies_per_second", "Replies in a second, of late"),
+    (|of| of.input_bytes_per_second, Now, "input_bytes_per_second", "Bytes received in a second, of late"),
+    (|of| of.output_bytes_per_second, Now, "output_bytes_per_second", "Bytes sent in a second, of late"),
 ];
 
 /// How many counters are shown.
