@@ -17,6 +17,7 @@
 use std::net::SocketAddr;
 
 use crate::host::Slab;
+use crate::stalls::Away;
 use crate::{ConnId, CoreId};
 
 /// Bytes of an event, to be resolved by [`Inbox::bytes`]. Valid until the end of the turn.
@@ -121,6 +122,7 @@ pub struct Inbox {
     copied: Vec<u8>,
     messages: Vec<Vec<u8>>,
     received_at_ticks: u64,
+    away: Away,
 }
 
 impl Inbox {
@@ -178,6 +180,11 @@ impl Inbox {
     #[must_use]
     pub const fn received_at_ticks(&self) -> u64 {
         self.received_at_ticks
+    }
+
+    /// What the host was about since the last turn: it notes it, the machine takes it.
+    pub const fn away(&mut self) -> &mut Away {
+        &mut self.away
     }
 
     /// For hosts: notes when the events were taken.

@@ -81,6 +81,8 @@ pub enum Subject {
     Slowest,
     /// To forget them.
     ResetSlowest,
+    /// All that it measured.
+    Latency,
 }
 
 impl Subject {
@@ -95,6 +97,7 @@ impl Subject {
             6 => Self::ResetSlowLog,
             7 => Self::Slowest,
             8 => Self::ResetSlowest,
+            9 => Self::Latency,
             _ => panic!("a sibling core asked an unknown question"),
         }
     }
@@ -494,6 +497,7 @@ mod tests {
             Subject::ResetSlowLog,
             Subject::Slowest,
             Subject::ResetSlowest,
+            Subject::Latency,
         ] {
             let mut bytes = Vec::new();
             put_question(&mut bytes, 8, 1, subject);

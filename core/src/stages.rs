@@ -20,6 +20,7 @@
 use hdrhistogram::Histogram;
 
 use crate::admin::Distribution;
+use crate::series::{Name, Series};
 
 /// How many stages there are.
 pub const STAGE_COUNT: usize = 9;
@@ -230,6 +231,25 @@ impl Stages {
     #[must_use]
     pub fn whole_distribution(&self, ticks_per_micro: u64) -> Distribution {
         Distribution::of(&self.whole, self.whole_ticks, ticks_per_micro)
+    }
+
+    /// The same with all that is known of how long they took, in ticks; the stage behind the last is the whole.
+    #[must_use]
+    pub fn series(&self, stage: usize) -> Series {
+        let (histogram, sum) = match self.histograms.get(stage) {
+            Some(histogram) => (histogram, self.sums_ticks[stage]),
+            None => (&self.whole, self.whole_ticks),
+        };
+        let buckets = histogram
+            .iter_recorded()
+            .map(|bucket| {
+                let value = bucket.value_iterated_to();
+                // The middle of those that count as equal, as a spread tells it.
+                ((histogram.lowest_equivalent(value) + value) / 2, bucket.count_since_last_iteration())
+            })
+            .collect();
+        let name = Name::Stage(stage).to_string();
+        Series { name, count: histogram.len(), sum, max: histogram.max(), buckets }
     }
 
     /// The exact sums, in ticks: of each stage, and of the whole.

@@ -1,7 +1,8 @@
 //! What each command cost: counted per command (or subcommand), by the core of the connection.
 //!
 //! The number of labels is that of the table of commands; a code of an error is the server's own word, and beyond
-//! [`CODES_MAX`] of them they share [`OTHER`]. A command has figures from its first reply on, about 32 KiB of them.
+//! [`CODES_MAX`] of them they share [`OTHER`]. A command has figures from its first reply on: about 32 KiB, and 2.3 KiB for
+//! each stage that any of its requests took time in.
 
 mod label;
 
@@ -12,6 +13,7 @@ use hdrhistogram::Histogram;
 
 pub use label::Label;
 
+use crate::spread::Spread;
 use crate::stages::{STAGE_COUNT, TICKS_MAX, histogram};
 
 /// Codes of errors that are told apart.
@@ -36,6 +38,8 @@ pub struct Row {
     pub stage_ticks: [u64; STAGE_COUNT],
     /// The whole of each, in ticks.
     histogram: Histogram<u64>,
+    /// By stage, those that took any time; then the whole.
+    spreads: [Spread; STAGE_COUNT + 1],
 }
 
 impl Row {
@@ -47,6 +51,7 @@ impl Row {
             whole_ticks: 0,
             stage_ticks: [0; STAGE_COUNT],
             histogram: histogram(),
+            spreads: Default::default(),
         }
     }
 
@@ -60,6 +65,12 @@ impl Row {
     #[must_use]
     pub const fn histogram(&self) -> &Histogram<u64> {
         &self.histogram
+    }
+
+    /// Durations of the stages of those that they took any time, and then of the whole, in ticks.
+    #[must_use]
+    pub const fn spreads(&self) -> &[Spread; STAGE_COUNT + 1] {
+        &self.spreads
     }
 
     /// The numbers that are simply added.
@@ -89,6 +100,16 @@ impl Tally {
             *sum += ticks * count;
         }
         row.histogram.saturating_record_n(whole.min(TICKS_MAX), count);
+        for (spread, &ticks) in row.spreads.iter_mut().zip(durations.iter().chain([&whole])) {
+            if ticks > 0 {
+                spread.record_n(ticks, count);
+            }
+        }
+    }
+
+    /// Forgets how long stages took.
+    pub fn reset_spreads(&mut self) {
+        self.rows.iter_mut().flatten().for_each(|row| row.spreads = Default::default());
     }
 
     /// Counts replies whose durations were not recorded.

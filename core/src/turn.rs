@@ -22,6 +22,7 @@
 //! | `desk` | where replies arrive, with `flight` and `gathering` |
 //! | `settle` | sends, back-pressure, ends of connections |
 //! | `report` | answers about the core itself, with `slowness` |
+//! | `watching` | what held the core up, and PINION LATENCY |
 //!
 //! Reads and writes of a connection: replies in order, always. A read of a group sees the connection's earlier writes
 //! there, and none of its later ones: reads that wait for nothing are carried out before the batches of their turn,
@@ -41,6 +42,7 @@ mod report;
 mod settings;
 mod settle;
 pub mod slowness;
+mod watching;
 
 use std::rc::Rc;
 
@@ -57,33 +59,24 @@ use crate::planted;
 use crate::resp::Arguments;
 use crate::route::Routes;
 use crate::slow::Slow;
+use crate::spread::Spread;
 use crate::stages::{Stage, Stages};
+use crate::stalls::Stalls;
 use crate::{ConnId, Exit, Inbox, Outbox};
 use depart::{Departure, Spare};
 use desk::{Desk, Record};
 use owner::Owner;
+use watching::Syncs;
 
 pub use figures::Draw;
 pub use settings::Settings;
 
-/// A turn that takes longer is counted as stalled.
-pub const STALL_MICROS: u64 = 1_000;
 /// Time for tasks of clients, groups and apply in one turn.
 const TASK_MICROS: u64 = 500;
 /// Time for background tasks in a turn with client work, and in one without.
 const BACKGROUND_MICROS: (u64, u64) = (50, 500);
 /// Time after which a stop no longer waits for clients.
 const STOP_MILLIS_MAX: u64 = 5_000;
-
-/// What a turn was doing when it took longest.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stalls {
-    /// Turns above [`STALL_MICROS`] by what took most of them, in the order of [`PHASES`].
-    pub by_phase: [u64; 6],
-}
-
-/// The names of [`Stalls::by_phase`].
-pub const PHASES: [&str; 6] = ["apply", "intake", "requests", "groups", "replies", "background"];
 
 /// A pinned core. See the module page.
 pub struct Core<O> {
@@ -98,6 +91,10 @@ pub struct Core<O> {
     stages: Stages,
     slow: Slow,
     stalls: Stalls,
+    /// What the disk takes.
+    syncs: Syncs,
+    /// In which clients took nothing, in ticks.
+    unsent: Spread,
     /// Of commands, bytes received and bytes sent.
     pace: Pace<3>,
     arguments: Arguments,
@@ -153,6 +150,8 @@ impl<O: Owner> Core<O> {
             stages: Stages::new(),
             slow: Slow::new(settings.slowlog_above_micros, settings.slowlog_max),
             stalls: Stalls::default(),
+            syncs: Syncs::default(),
+            unsent: Spread::default(),
             pace: Pace::default(),
             arguments: Arguments::new(),
             departures: (0..cores).map(|_| Departure::default()).collect(),
@@ -355,16 +354,6 @@ impl<O: Owner> Core<O> {
         });
         self.desk.record(record, end);
     }
-
-    fn note_stall(&mut self, marks: [u64; PHASES.len() + 1]) {
-        let whole = marks[PHASES.len()].saturating_sub(marks[0]);
-        if whole < STALL_MICROS * self.ticks.per_micro() {
-            return;
-        }
-        self.desk.counters.turns_stalled += 1;
-        let longest = (0..PHASES.len()).max_by_key(|&phase| marks[phase + 1].saturating_sub(marks[phase]));
-        self.stalls.by_phase[longest.unwrap_or(0)] += 1;
-    }
 }
 
 impl<O: Owner> Machine for Core<O> {
@@ -374,6 +363,7 @@ impl<O: Owner> Machine for Core<O> {
         self.turn += 1;
         self.begun_ticks = begun;
         self.desk.counters.turns += 1;
+        self.note_away(inbox);
         let busy = !inbox.is_empty();
         self.begin_groups();
         let applied = self.ticks.now();

@@ -131,6 +131,11 @@ pub struct ReplyTo {
 pub trait Replies {
     /// Takes one answer, or the next part of an array.
     fn reply(&mut self, to: ReplyTo, reply: Reply<'_>);
+
+    /// Hears that the batch in `slot` of `core` is committed and stable, and that its answers come later: something it must
+    /// know is read from the disk, or there is much of it. A batch that is answered in the turn in which that is found out
+    /// is not told of.
+    fn committed(&mut self, _core: CoreId, _slot: u32) {}
 }
 
 impl<F: FnMut(ReplyTo, Reply<'_>)> Replies for F {

@@ -5,7 +5,7 @@ use pinion_shard::RangeLoad;
 
 use crate::metrics::Counters;
 use crate::stages::STAGE_COUNT;
-use crate::turn::PHASES;
+use crate::stalls::CLASS_COUNT;
 
 /// The upper bounds of the buckets of a [`Distribution`], in microseconds. What is longer is in one more.
 pub const BOUNDS_MICROS: [u64; 19] = [
@@ -89,6 +89,6 @@ pub struct CoreFigures {
     pub codes: Vec<(String, u64)>,
     /// What was asked of the ranges that live on it.
     pub ranges: Vec<RangeLoad>,
-    /// Its stalled turns, by what took most of them.
-    pub stalls: [u64; PHASES.len()],
+    /// What held it up, by class.
+    pub stalls: [u64; CLASS_COUNT],
 }

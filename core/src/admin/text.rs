@@ -17,7 +17,7 @@ use super::labels::{CODES_MAX, COMMANDS_MAX, CORES_MAX, GROUPS_MAX, bounded};
 use super::{BOUNDS_MICROS, CoreFigures, Distribution};
 use crate::metrics::Counters;
 use crate::stages::STAGES;
-use crate::turn::PHASES;
+use crate::stalls::CLASSES;
 
 /// How a number behaves.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -195,11 +195,11 @@ impl Scrape {
     }
 
     fn stalls(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "Turns longer than a millisecond, by what took most of them";
+        let help = "What held a core up for a millisecond or more (the disk: ten), by class";
         let mut family = Family::of(encoder, "stalls", help, None, MetricType::Counter)?;
-        for (place, phase) in PHASES.iter().enumerate() {
+        for (place, class) in CLASSES.iter().enumerate() {
             for (core, stalls) in self.by_core(|of| of.stalls[place], |sum, more| *sum += more) {
-                family.number(&[("core", &core[..]), ("phase", phase)], Total, stalls)?;
+                family.number(&[("core", &core[..]), ("class", class.name())], Total, stalls)?;
             }
         }
         Ok(())

@@ -229,6 +229,8 @@ pub enum Report {
     },
     /// PINION SLOWEST RESET: forget them.
     SlowestReset,
+    /// PINION LATENCY: all durations by name, by core; the families of names are the arguments from 2 on.
+    Latency,
     /// PINION FLUSH: flush the memtables of every core.
     Flush,
 }

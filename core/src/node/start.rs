@@ -11,7 +11,7 @@ use pinion_shard::layout::{self, Founding, Layout, Wanted};
 use pinion_shard::loss::accept_loss;
 use pinion_shard::{ClusterId, GroupId, Groups, NodeId, OpenError, Standing, rehome};
 use pinion_wal::disk::direct::DirectDisk;
-use pinion_wal::disk::{Disk, block_on};
+use pinion_wal::disk::{Disk, SyncTimes, block_on};
 use pinion_wal::task::Tasks;
 use rustix::rand::{GetRandomFlags, getrandom};
 
@@ -209,6 +209,8 @@ impl Node {
         let ticks = host.ticks();
         let mut tasks = Tasks::new(ticks.clone());
         let spawner = tasks.spawner();
+        let times = Rc::new(SyncTimes::new(ticks.clone()));
+        let disk = disk.timed(&times);
         // What cores lease begins with its floor.
         let floors = Leases::of(&self.settings.budgets);
         let cache = Cache::new(floors.cache.bytes());
@@ -235,7 +237,7 @@ impl Node {
         let settings = Settings { core, node: self.layout.node, started: now.mono, ..self.settings.clone() };
         let told = groups.halted().len();
         let reporter = self.board.clone().map(|board| Reporter::new(board, usize::from(core.0)));
-        let core = Core::over(Rc::new(settings), groups, tasks, ticks);
+        let core = Core::over(Rc::new(settings), groups, tasks, ticks).timing_syncs(times);
         Ok(Served { core, news: self.news.clone(), told, reporter })
     }
 }

@@ -128,6 +128,8 @@ pub struct Desk {
     sketches: Vec<u8>,
     /// Flights of this core that were answered and not marked yet.
     answered: Vec<u32>,
+    /// Flights whose writes were found committed since then, and are not answered.
+    committed: Vec<(CoreId, u32)>,
     /// Connections to which something happened in this turn.
     listed: Vec<ConnId>,
     outgoing: Vec<Outgoing>,
@@ -163,6 +165,7 @@ impl Desk {
             passed: Vec::new(),
             sketches: Vec::new(),
             answered: Vec::new(),
+            committed: Vec::new(),
             listed: Vec::new(),
             outgoing: (0..cores).map(|_| Outgoing::default()).collect(),
             unsent_bytes: 0,
@@ -511,6 +514,16 @@ impl Desk {
     /// Notes that what was answered since the last call was applied by `now`. What had been proposed was found persistent
     /// at `persisted`: a single voter is its own quorum and commits at once.
     pub fn mark_answered(&mut self, persisted: u64, now: u64) {
+        for (core, flight) in self.committed.drain(..) {
+            let trail = if core == self.core {
+                Some(&mut self.flights.get_mut(flight).trail)
+            } else {
+                self.outgoing[core.0 as usize].trails.get_mut(flight as usize)
+            };
+            if let Some(trail) = trail {
+                mark_persisted(trail, persisted);
+            }
+        }
         for flight in self.answered.drain(..) {
             mark_applied(&mut self.flights.get_mut(flight).trail, persisted, now);
         }
@@ -631,10 +644,15 @@ fn stage_nanos(durations: &[u64; STAGE_COUNT], ticks_per_micro: u64) -> [u64; ST
     })
 }
 
-fn mark_applied(trail: &mut Trail, persisted: u64, now: u64) {
-    if trail.marks()[Stage::Propose as usize] != 0 {
+/// Once, for what was proposed: later parts of a flight that is answered bit by bit were persistent with the first.
+fn mark_persisted(trail: &mut Trail, persisted: u64) {
+    if trail.marks()[Stage::Propose as usize] != 0 && trail.marks()[Stage::Persist as usize] == 0 {
         trail.mark(Stage::Persist, persisted);
     }
+}
+
+fn mark_applied(trail: &mut Trail, persisted: u64, now: u64) {
+    mark_persisted(trail, persisted);
     trail.mark(Stage::Apply, now);
 }
 
@@ -658,5 +676,9 @@ impl Replies for Desk {
             reply => reply,
         };
         message::put_reply(&mut outgoing.message, to.slot, to.index, reply);
+    }
+
+    fn committed(&mut self, core: CoreId, slot: u32) {
+        self.committed.push((core, slot));
     }
 }

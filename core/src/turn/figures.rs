@@ -4,6 +4,7 @@ use super::Core;
 use super::owner::Owner;
 use crate::admin::{CommandFigures, CoreFigures, Distribution};
 use crate::stages::STAGES;
+use crate::stalls::CLASSES;
 
 /// Commands drawn in one turn.
 const COMMANDS_A_TURN: usize = 8;
@@ -50,7 +51,7 @@ impl<O: Owner> Core<O> {
         figures.counters = self.counters();
         figures.codes = self.desk.tally.codes().map(|(code, count)| (code.to_owned(), count)).collect();
         figures.ranges = self.owner.loads();
-        figures.stalls = self.stalls.by_phase;
+        figures.stalls = CLASSES.map(|class| self.stalls.of(class).count());
         true
     }
 }

@@ -46,6 +46,8 @@ pub enum Report {
     Info(Vec<Vec<u8>>),
     /// SLOWLOG, PINION SLOWEST.
     Slowness(Slowness),
+    /// PINION LATENCY, of these families; none: of all.
+    Latency(Vec<Vec<u8>>),
 }
 
 /// The elements of an array as they arrive: encoded, with their places.

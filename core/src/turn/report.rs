@@ -7,10 +7,10 @@
 
 use std::io::Write as _;
 
+use super::Core;
 use super::gathering::Report as Kind;
 use super::owner::Owner;
 use super::slowness::Slowness;
-use super::{Core, PHASES};
 use crate::ConnId;
 use crate::command::{CommandId, Report};
 use crate::info::{self, Seen};
@@ -19,6 +19,7 @@ use crate::metrics::Counters;
 use crate::resp::{Encoder, Protocol, Request};
 use crate::slow;
 use crate::stages::{STAGES, StageFigures};
+use crate::stalls::{CLASSES, PHASE_COUNT};
 use crate::tally::Tally;
 
 /// Numbers of one stage in an answer.
@@ -46,6 +47,10 @@ impl<O: Owner> Core<O> {
             Report::SlowlogReset => (Kind::Done, Subject::ResetSlowLog),
             Report::Slowest { count } => (Kind::Slowness(Slowness::Slowest { count }), Subject::Slowest),
             Report::SlowestReset => (Kind::Done, Subject::ResetSlowest),
+            Report::Latency => {
+                let families = request.args(2).map(<[u8]>::to_ascii_lowercase).collect();
+                (Kind::Latency(families), Subject::Latency)
+            }
             Report::ClientInfo => return self.client_info(conn),
         };
         let gathering = self.gather_cores(conn, command, kind);
@@ -78,7 +83,8 @@ impl<O: Owner> Core<O> {
                     numbers(&figures).iter().for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
                 }
             }
-            Subject::ResetStages => self.stages.reset(),
+            Subject::ResetStages => self.forget_durations(),
+            Subject::Latency => self.sample().write(out),
             Subject::Flush => self.owner.flush(),
             Subject::SlowLog => slow::write(self.slow.log(), out),
             Subject::ResetSlowLog => self.slow.reset_log(),
@@ -130,6 +136,7 @@ impl<O: Owner> Core<O> {
             match kind {
                 Kind::Done => encoder.ok(),
                 Kind::Stages => encode_stages(&answers, &mut encoder),
+                Kind::Latency(families) => self.encode_samples(&families, &answers, &mut encoder),
                 Kind::Slowness(kind) => self.encode_slowness(kind, &answers, &mut encoder),
                 Kind::Info(sections) => encoder.verbatim(self.info(&answers, &sections).as_bytes()),
             }
@@ -146,11 +153,9 @@ impl<O: Owner> Core<O> {
             counters.add(numbers);
             tally.add(commands);
         }
-        let stalls: Vec<String> = PHASES
-            .iter()
-            .zip(self.stalls.by_phase)
-            .map(|(phase, count)| format!("{phase}={count}"))
-            .collect();
+        let phases = CLASSES[..PHASE_COUNT].iter();
+        let stalls: Vec<String> =
+            phases.map(|&phase| format!("{}={}", phase.name(), self.stalls.of(phase).count())).collect();
         let ticks_per_micro = self.ticks.per_micro();
         let seen = Seen { counters: &counters, tally: &tally, ticks_per_micro, stalls: &stalls.join(",") };
         info::render(&seen, &self.settings, self.now, sections)

@@ -310,6 +310,7 @@ impl Apply {
             self.halted = Some(halt.clone());
         }
         self.in_flight.forget(self.applied.0);
+        self.in_flight.tell(out);
         result
     }
 

@@ -7,7 +7,10 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use super::{Access, AlignedBuf, BLOCK_BYTES, DiskError, DiskOp, Done, FileId, OpId, Outcome, Submission};
+use super::{
+    Access, AlignedBuf, BLOCK_BYTES, DiskError, DiskOp, Done, FileId, OpId, Outcome, Submission, SyncKind,
+    SyncTimes,
+};
 
 /// A queue of completions for a part that polls (the log), as opposed to one that awaits (a job).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +20,8 @@ pub struct MailboxId(u32);
 #[derive(Clone, Default)]
 pub struct Disk {
     shared: Rc<RefCell<Shared>>,
+    /// What its durable operations are measured by.
+    times: Option<Rc<SyncTimes>>,
 }
 
 #[derive(Default)]
@@ -29,6 +34,8 @@ struct Shared {
     files: Vec<Option<String>>,
     /// Files whose close is in flight: nothing may be submitted for them, and their numbers are not free yet.
     closing: BTreeMap<OpId, FileId>,
+    /// Durable operations that are measured.
+    timed: BTreeMap<OpId, Rc<SyncTimes>>,
 }
 
 #[derive(Default)]
@@ -54,6 +61,23 @@ impl Disk {
         Self::default()
     }
 
+    /// The same disk, through a handle whose durable operations are measured, as are those of its clones.
+    #[must_use]
+    pub fn timed(&self, times: &Rc<SyncTimes>) -> Self {
+        Self { shared: self.shared.clone(), times: Some(times.clone()) }
+    }
+
+    fn submit_for(&self, op: DiskOp, waiting: Waiting) -> OpId {
+        let timed = self.times.as_ref().and_then(|times| Some((times, SyncKind::of(&op)?)));
+        let mut shared = self.shared.borrow_mut();
+        let id = shared.submit(op, waiting);
+        if let Some((times, kind)) = timed {
+            times.begin(id, kind);
+            shared.timed.insert(id, times.clone());
+        }
+        id
+    }
+
     /// A new, empty mailbox.
     pub fn mailbox(&self) -> MailboxId {
         let mut shared = self.shared.borrow_mut();
@@ -63,12 +87,12 @@ impl Disk {
 
     /// Submits `op`; its completion goes to `mailbox`.
     pub fn submit(&self, op: DiskOp, mailbox: MailboxId) -> OpId {
-        self.shared.borrow_mut().submit(op, Waiting::Mailbox(mailbox))
+        self.submit_for(op, Waiting::Mailbox(mailbox))
     }
 
     /// Submits `op` at once and returns a future of its outcome.
     pub fn start(&self, op: DiskOp) -> OpFuture {
-        let id = self.shared.borrow_mut().submit(op, Waiting::Future(None));
+        let id = self.submit_for(op, Waiting::Future(None));
         OpFuture { disk: self.clone(), id: Some(id) }
     }
 
@@ -245,6 +269,9 @@ impl Shared {
     fn complete(&mut self, id: OpId, outcome: Outcome) -> Option<Waker> {
         if let Some(file) = self.closing.remove(&id) {
             self.files[file.0 as usize] = None;
+        }
+        if let Some(times) = self.timed.remove(&id) {
+            times.end(id);
         }
         let waiting = self.in_flight.remove(&id);
         match waiting.unwrap_or_else(|| panic!("disk operation {id:?} completed but was not in flight")) {

@@ -19,6 +19,7 @@ mod error;
 mod handle;
 mod op;
 pub mod sim;
+mod syncs;
 pub mod twin;
 
 pub use buffer::AlignedBuf;
@@ -26,6 +27,7 @@ pub use driver::{Driver, Stalled, block_on, run_until};
 pub use error::{Cause, DiskError};
 pub use handle::{Disk, MailboxId, OpFuture};
 pub use op::{Access, DiskOp, Done, FileId, OpId, OpKind, Outcome, Submission};
+pub use syncs::{SYNC_KINDS, SyncKind, SyncTimes};
 
 /// The unit of direct I/O, in bytes: offsets, lengths and addresses are multiples of it.
 pub const BLOCK_BYTES: usize = 4096;

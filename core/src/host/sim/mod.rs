@@ -21,6 +21,7 @@ use pinion_wal::disk::sim::SimDisk;
 use rustc_hash::FxHasher;
 
 use super::{Machine, Now};
+use crate::stalls::Stall;
 use crate::{Action, ConnId, CoreId, Event, Exit, Inbox, Outbox, ReceiveEnd};
 
 pub use node::{Node, NodeOptions, StartError};
@@ -69,9 +70,17 @@ struct SimCore<M> {
     exit: Option<Exit>,
     /// No turn before this moment: the core's thread does not run.
     paused_until: Mono,
+    /// Since when it has something to do and gets no turn for that.
+    held_since: Option<Mono>,
     /// How often each slot of a connection was used.
     generations: Vec<u32>,
     free: Vec<u32>,
+}
+
+impl<M> SimCore<M> {
+    fn has_news(&self, now: Mono) -> bool {
+        self.again || self.deadline.is_some_and(|at| at <= now) || !self.inbox.is_empty()
+    }
 }
 
 /// See the module page.
@@ -110,6 +119,7 @@ impl<M: Machine> SimHost<M> {
             again: true,
             exit: None,
             paused_until: Mono(0),
+            held_since: None,
             generations: Vec::new(),
             free: Vec::new(),
         });
@@ -289,6 +299,11 @@ impl<M: Machine> SimHost<M> {
     /// happen any more.
     pub fn step(&mut self) -> bool {
         self.arrive();
+        for core in &mut self.cores {
+            if core.paused_until > self.now && core.has_news(self.now) {
+                core.held_since.get_or_insert(self.now);
+            }
+        }
         let ready: Vec<usize> = (0..self.cores.len()).filter(|&core| self.is_ready(core)).collect();
         if ready.is_empty() {
             return self.pass_time();
@@ -300,8 +315,7 @@ impl<M: Machine> SimHost<M> {
 
     fn is_ready(&self, core: usize) -> bool {
         let core = &self.cores[core];
-        let due = core.deadline.is_some_and(|at| at <= self.now);
-        core.exit.is_none() && core.paused_until <= self.now && (core.again || due || !core.inbox.is_empty())
+        core.exit.is_none() && core.paused_until <= self.now && core.has_news(self.now)
     }
 
     /// Brings what is due at this moment.
@@ -316,6 +330,8 @@ impl<M: Machine> SimHost<M> {
                 self.cores[pair % count].inbox.push_message(CoreId((pair / count) as u16), message);
             }
         }
+        // How long an operation took is measured when it completes.
+        self.ticks.set(self.now);
         if let Some((disk, sim)) = &mut self.disk
             && sim.drive(disk, self.now) > 0
         {
@@ -364,6 +380,9 @@ impl<M: Machine> SimHost<M> {
             core.deadline = None;
         }
         core.again = false;
+        if let Some(since) = core.held_since.take() {
+            core.inbox.away().note(Stall::Preempted, self.now.nanos_since(since));
+        }
         core.inbox.set_received_at_ticks(self.ticks.peek());
         core.machine.turn(now, &mut core.inbox, &mut core.outbox);
         core.inbox.clear(drop, |_, _| unreachable!("the simulated host has no slab"));

@@ -10,7 +10,7 @@ use pinion_shard::rehome::{RehomeError, rehome};
 use pinion_shard::{ClusterId, CoreId, Digest, GroupId, Groups, Layout, NodeId, OpenError, Setup};
 use pinion_wal::Ticks;
 use pinion_wal::disk::sim::{Pattern, SimDisk};
-use pinion_wal::disk::{Disk, run_until};
+use pinion_wal::disk::{Disk, SyncTimes, run_until};
 use pinion_wal::task::Tasks;
 
 use super::{SimHost, SimTicks, World};
@@ -146,13 +146,15 @@ fn open(sim: &mut SimDisk, options: &NodeOptions) -> Result<Opened, StartError> 
         let shared: Rc<dyn Ticks> = Rc::new(ticks.clone());
         let mut tasks = Tasks::new(shared.clone());
         let spawner = tasks.spawner();
+        let times = Rc::new(SyncTimes::new(shared.clone()));
+        let own = disk.timed(&times);
         let cache = Cache::new(options.cache_bytes);
         let setup = Setup {
             core,
             layout: layout.clone(),
-            disk: disk.clone(),
+            disk: own.clone(),
             spawner: spawner.clone(),
-            engine: Engine::new(disk.clone(), spawner, cache, options.rows.clone()),
+            engine: Engine::new(own, spawner, cache, options.rows.clone()),
             word: word.clone(),
             seed: options.seed ^ u64::from(core.0) << 32,
             options: options.shard.clone(),
@@ -161,7 +163,7 @@ fn open(sim: &mut SimDisk, options: &NodeOptions) -> Result<Opened, StartError> 
         let opening = Groups::open(setup, now);
         let groups = run_until(&disk, sim, Some(&mut tasks), opening).map_err(|_| StartError::Stalled)??;
         let settings = Settings { core, ..settings.clone() };
-        cores.push(Core::over(Rc::new(settings), groups, tasks, shared));
+        cores.push(Core::over(Rc::new(settings), groups, tasks, shared).timing_syncs(times));
     }
     Ok((disk, ticks, cores))
 }

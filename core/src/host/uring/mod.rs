@@ -47,6 +47,7 @@ use token::{Token, TokenKind};
 
 use super::{Clock, Machine, Slab, Tsc};
 use crate::mesh::Mesh;
+use crate::stalls::Stall;
 use crate::{Action, CoreId, Event, Exit, Inbox, Outbox};
 
 /// Sent to a client that is one too many, before its connection is closed: as Redis says it.
@@ -116,6 +117,8 @@ pub struct Uring {
     now: Mono,
     /// The counter at that moment.
     now_ticks: u64,
+    /// The counter when what the host does between turns was looked at last.
+    watched_ticks: u64,
 }
 
 /// What a look around came to.
@@ -162,6 +165,7 @@ impl Uring {
             spins: [Spin::new(spin::MESSAGES_MICROS), Spin::new(spin::DISK_MICROS)],
             now,
             now_ticks: 0,
+            watched_ticks: 0,
         })
     }
 
@@ -188,18 +192,22 @@ impl Uring {
     pub fn run(&mut self, machine: &mut impl Machine, socket: OwnedFd, ready: impl FnOnce()) -> Exit {
         self.closed = Some(socket);
         let mut ready = Some(ready);
+        // What the opening took is nobody's stall.
+        drop(self.inbox.away().take());
         loop {
             self.gather();
             let now = self.clock.sample();
             self.now = now.mono;
             self.now_ticks = self.ticks.now();
             machine.turn(now, &mut self.inbox, &mut self.outbox);
+            self.begin_watch();
             if machine.is_ready()
                 && let Some(ready) = ready.take()
             {
                 ready();
             }
             self.carry_out();
+            self.end_watch(Stall::CarryOut);
             if let Some(exit) = self.outbox.take_exit() {
                 if exit == Exit::Stopped {
                     self.say_farewell();
@@ -212,6 +220,7 @@ impl Uring {
     }
 
     fn gather(&mut self) {
+        self.begin_watch();
         self.net.tell_broken(&mut self.inbox);
         self.ring_completions();
         let Self { mesh, inbox, .. } = self;
@@ -219,7 +228,20 @@ impl Uring {
         if self.has_news() {
             self.take_news();
         }
-        self.inbox.set_received_at_ticks(self.ticks.now());
+        self.end_watch(Stall::CarryOut);
+        self.inbox.set_received_at_ticks(self.watched_ticks);
+    }
+
+    /// What the host does from now on is to take no time.
+    fn begin_watch(&mut self) {
+        self.watched_ticks = self.ticks.now();
+    }
+
+    /// What it was, until now.
+    fn end_watch(&mut self, what: Stall) {
+        let before = self.watched_ticks;
+        self.begin_watch();
+        self.inbox.away().note(what, self.watched_ticks.saturating_sub(before));
     }
 
     fn ring_completions(&mut self) {
@@ -363,7 +385,14 @@ impl Uring {
                 self.mesh.has_mail() || self.has_news()
             };
             let now = self.moment();
-            interrupted |= now > last.plus_micros(spin::INTERRUPTED_MICROS);
+            if now > last.plus_micros(spin::INTERRUPTED_MICROS) {
+                interrupted = true;
+                // What the kernel did for us is told apart.
+                if !found {
+                    let ticks = now.nanos_since(last) * self.ticks.per_micro() / 1_000;
+                    self.inbox.away().note(Stall::Preempted, ticks);
+                }
+            }
             if found {
                 return if interrupted { Look::Interrupted } else { Look::Found };
             }
@@ -394,7 +423,11 @@ impl Uring {
         }
         self.enter_ring(wait);
         self.mesh.unpark();
-        Some((from, self.moment()))
+        let to = self.moment();
+        if let Some(late) = deadline.map(|deadline| to.nanos_since(deadline)) {
+            self.inbox.away().note(Stall::Overslept, late * self.ticks.per_micro() / 1_000);
+        }
+        Some((from, to))
     }
 
     /// The time now, measured from the beginning of the turn: to wait by, and for nothing else.
@@ -404,6 +437,14 @@ impl Uring {
     }
 
     fn enter_ring(&mut self, wait: Wait) {
+        self.begin_watch();
+        self.enter_kernel(wait);
+        if wait == Wait::No {
+            self.end_watch(Stall::Enter);
+        }
+    }
+
+    fn enter_kernel(&mut self, wait: Wait) {
         if let Err(error) = self.ring.enter(wait) {
             panic!("the ring of core {} cannot be entered: {error}", self.core);
         }

@@ -4,6 +4,7 @@ use super::super::{EMPTY, Spec};
 use crate::command::action::{Action, Report};
 use crate::command::error::CommandError;
 use crate::resp::{Request, parse_i64};
+use crate::series::FAMILIES;
 
 pub(in crate::command::table) const PINION: &[Spec] = &[
     Spec {
@@ -16,6 +17,19 @@ pub(in crate::command::table) const PINION: &[Spec] = &[
         summary: "Flush the memtables of every core to tables, in the background",
         complexity: "O(1)",
         parse: |_| Ok(Action::Report(Report::Flush)),
+        ..EMPTY
+    },
+    Spec {
+        name: "pinion|latency",
+        arity: -2,
+        flags: "admin loading stale",
+        categories: "@admin @slow @dangerous",
+        tips: "nondeterministic_output",
+        group: "server",
+        since: "0.1.0",
+        summary: "Durations of stages, stalls and syncs with their buckets, by core",
+        complexity: "O(N) where N is the number of commands that were seen",
+        parse: latency,
         ..EMPTY
     },
     Spec {
@@ -45,6 +59,12 @@ pub(in crate::command::table) const PINION: &[Spec] = &[
         ..EMPTY
     },
 ];
+
+/// PINION LATENCY [family ...].
+fn latency(request: Request<'_>) -> Result<Action<'_>, CommandError<'_>> {
+    let known = |asked: &[u8]| FAMILIES.iter().any(|family| asked.eq_ignore_ascii_case(family.as_bytes()));
+    if request.args(2).all(known) { Ok(Action::Report(Report::Latency)) } else { Err(CommandError::Syntax) }
+}
 
 /// Requests that PINION SLOWEST answers with when it is not told how many.
 const SLOWEST_COUNT: usize = 10;
