@@ -105,7 +105,7 @@ fn fields(section: &str, seen: &Seen<'_>, settings: &Settings, now: Now) -> Vec<
         "stats" => stats(seen),
         "replication" => replication(settings),
         "cpu" => cpu(counters, settings),
-        "cluster" => vec![("cluster_enabled", "0".to_owned())],
+        "cluster" => vec![("cluster_enabled", u8::from(settings.cluster.is_some()).to_string())],
         _ => Vec::new(),
     }
 }
@@ -121,7 +121,7 @@ fn server(counters: &Counters, settings: &Settings, now: Now) -> Vec<(&'static s
     vec![
         ("redis_version", REDIS_VERSION.to_owned()),
         ("pinion_version", env!("CARGO_PKG_VERSION").to_owned()),
-        ("redis_mode", "standalone".to_owned()),
+        ("redis_mode", if settings.cluster.is_some() { "cluster" } else { "standalone" }.to_owned()),
         ("os", std::env::consts::OS.to_owned()),
         ("arch_bits", usize::BITS.to_string()),
         ("multiplexing_api", "io_uring".to_owned()),

@@ -44,6 +44,12 @@ impl Routes {
         self.groups[usize::from(self.by_slot[usize::from(slot.0)])]
     }
 
+    /// The place of the group that owns a slot, among [`Routes::groups`].
+    #[must_use]
+    pub fn place_of(&self, slot: Slot) -> u32 {
+        u32::from(self.by_slot[usize::from(slot.0)])
+    }
+
     /// The owner of a key.
     #[must_use]
     pub fn of_key(&self, key: &Key<'_>) -> Route {
@@ -100,7 +106,11 @@ pub const fn key_of_read<'a>(read: &Read<'a>) -> Option<Key<'a>> {
         | Read::GetBit { key, .. }
         | Read::BitCount { key, .. }
         | Read::BitPos { key, .. } => Some(key),
-        Read::MGet { .. } | Read::Exists { .. } | Read::Scan { .. } | Read::DbSize { .. } => None,
+        Read::MGet { .. }
+        | Read::Exists { .. }
+        | Read::Scan { .. }
+        | Read::DbSize { .. }
+        | Read::InSlot { .. } => None,
     }
 }
 

@@ -16,6 +16,7 @@
 //! |---|---|
 //! | `intake` | events, receive buffers, the parser |
 //! | `dispatch` | one command: where it goes, or its answer at once |
+//! | `cluster` | what cluster clients ask |
 //! | `local` | commands that the core answers itself |
 //! | `depart` | what the turn sends to each owner |
 //! | `execute` | the owner's side of a request |
@@ -28,6 +29,7 @@
 //! there, and none of its later ones: reads that wait for nothing are carried out before the batches of their turn,
 //! the others stand behind the batch they wait for.
 
+mod cluster;
 pub mod depart;
 pub mod desk;
 mod dispatch;
@@ -50,6 +52,7 @@ use pinion_shard::{CoreId, Groups};
 use pinion_wal::task::{Class, Tasks};
 use pinion_wal::{Mono, Ticks};
 
+use crate::cluster::Topology;
 use crate::conn::Conns;
 use crate::host::{Machine, Now};
 use crate::ledger::Leases;
@@ -83,6 +86,8 @@ pub struct Core<O> {
     settings: Rc<Settings>,
     id: CoreId,
     routes: Routes,
+    /// What cluster clients are told, in cluster mode.
+    topology: Option<Topology>,
     owner: O,
     tasks: Tasks,
     ticks: Rc<dyn Ticks>,
@@ -139,9 +144,14 @@ impl<O: Owner> Core<O> {
     pub fn new(settings: Rc<Settings>, routes: Routes, owner: O, tasks: Tasks, ticks: Rc<dyn Ticks>) -> Self {
         let (id, cores) = (settings.core, settings.cores);
         assert!(id.0 < cores, "core {id} of {cores}");
+        let topology = settings
+            .cluster
+            .as_ref()
+            .map(|advertising| Topology::new(advertising, settings.node, id, settings.port, &routes));
         Self {
             id,
             routes,
+            topology,
             owner,
             tasks,
             ticks,

@@ -221,6 +221,17 @@ pub enum Read<'a> {
         /// Whether these are bits; else bytes.
         in_bits: bool,
     },
+    /// The keys of one slot, in slices: Page, with one Bulk a key if keys are wanted, else as DBSIZE.
+    InSlot {
+        /// The slot.
+        slot: u16,
+        /// Where to begin: a place in the slot.
+        cursor: u64,
+        /// How many rows to look at.
+        count: u32,
+        /// Whether the keys are wanted, or only how many there are.
+        keys: bool,
+    },
 }
 
 /// What the system itself writes to the log of a group.
@@ -432,6 +443,12 @@ impl<'a> Read<'a> {
                 start: start.to_native(),
                 end: end.as_ref().map(|end| end.to_native()),
                 in_bits: *in_bits,
+            },
+            ArchivedRead::InSlot { slot, cursor, count, keys } => Self::InSlot {
+                slot: slot.to_native(),
+                cursor: cursor.to_native(),
+                count: count.to_native(),
+                keys: *keys,
             },
         })
     }

@@ -35,6 +35,8 @@ pub enum Action<'a> {
     },
     /// All groups forget their keys.
     FlushAll,
+    /// CLUSTER and its kin: from what cluster clients are told.
+    Cluster(ClusterAsk),
     /// Answered by [`answer`](super::answer), from the connection and its core alone.
     Local(Local),
     /// Answered by whoever knows more than the connection.
@@ -149,6 +151,39 @@ impl<'a> Keyed<'a> {
             _ => None,
         }
     }
+}
+
+/// What is asked about the cluster. Without cluster mode all are refused alike, so arguments are looked at later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClusterAsk {
+    /// CLUSTER SLOTS.
+    Slots,
+    /// CLUSTER SHARDS.
+    Shards,
+    /// CLUSTER NODES.
+    Nodes,
+    /// CLUSTER LINKS: there are none.
+    Links,
+    /// CLUSTER INFO.
+    Info,
+    /// CLUSTER MYID.
+    MyId,
+    /// CLUSTER KEYSLOT.
+    KeySlot,
+    /// CLUSTER COUNTKEYSINSLOT.
+    CountKeysInSlot,
+    /// CLUSTER GETKEYSINSLOT.
+    GetKeysInSlot,
+    /// CLUSTER REPLICAS, SLAVES: there are none.
+    Replicas,
+    /// CLUSTER COUNT-FAILURE-REPORTS: there are none.
+    FailureReports,
+    /// CLUSTER HELP.
+    Help,
+    /// READONLY, READWRITE, ASKING, CLUSTER SAVECONFIG: nothing needs to be done.
+    Done,
+    /// What would change slots or nodes.
+    Refused,
 }
 
 /// Answered on the spot.

@@ -41,6 +41,10 @@ pub trait Server {
     fn password(&self) -> Option<&[u8]>;
     /// Wall time, in microseconds since 1970.
     fn time_us(&self) -> u64;
+    /// Whether clients are told that this is a cluster.
+    fn is_cluster(&self) -> bool {
+        false
+    }
     /// Hands every setting and its value to `each`, in the order in which CONFIG GET is to show them.
     fn settings(&self, each: &mut dyn FnMut(&str, &str));
 }
@@ -96,6 +100,11 @@ pub fn answer(
         Local::ConfigHelp => help::write("CONFIG", help::CONFIG, &mut encoder),
     }
     Done::Open
+}
+
+/// Answers CLUSTER HELP.
+pub fn cluster_help(encoder: &mut Encoder<'_>) {
+    help::write("CLUSTER", help::CLUSTER, encoder);
 }
 
 fn refusable(result: Result<(), CommandError<'_>>, client: &Client, out: &mut Vec<u8>) {

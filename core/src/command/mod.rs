@@ -28,6 +28,9 @@
 //! | SLOWLOG, more than 4096 entries (`slowlog-max-len`) | kept | the newest 4096 of each core |
 //! | INFO commandstats, latencystats, LATENCY HISTOGRAM | the time of execution | the time in the server, the wait for the log included; with `latency-tracking no` the calls are counted only: `usec` stays 0, and SLOWLOG is empty |
 //! | INFO keyspace | keys of each database | no line: a write does not look whether its key is new, DBSIZE counts |
+//! | CLUSTER ADDSLOTS, MEET, RESET and what else changes slots or nodes | done | `ERR This server lays out …` |
+//! | CLUSTER NODES, the port of the bus | the port + 10000 | 0: there is none |
+//! | a command for a slot of another node, in cluster mode | `MOVED …` | carried out |
 //! | HELP of containers | all subcommands of Redis | those that are there |
 //! | CONFIG GET of a name given twice in another case | once | each as it was given |
 
@@ -40,11 +43,11 @@ mod lookup;
 mod parse;
 mod table;
 
-pub use action::{Action, Keyed, KeyedKind, Local, Report};
+pub use action::{Action, ClusterAsk, Keyed, KeyedKind, Local, Report};
 pub use crossing::{Crossing, crossing};
 pub use encode::encode;
 pub use error::CommandError;
-pub use local::{Client, Done, Server, answer};
+pub use local::{Client, Done, Server, answer, cluster_help};
 pub use lookup::{CommandId, lookup};
 pub use parse::resolve;
 pub use table::{COUNT, Keys, Kind, Spec, TABLE};

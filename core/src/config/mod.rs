@@ -66,6 +66,10 @@ pub struct Config {
     pub protected: bool,
     /// Connections, at most.
     pub clients_max: usize,
+    /// Whether cluster clients are answered.
+    pub cluster: bool,
+    /// The address that they are told.
+    pub announced: Option<IpAddr>,
     /// Where metrics and health are shown; `None`: nowhere.
     pub admin: Option<SocketAddr>,
     /// Whether durations of requests are recorded.
@@ -201,6 +205,8 @@ impl Given {
             clients_max: self
                 .value("maxclients", |text| parse_count(text, 1, 1_000_000))?
                 .map_or(10_000, |clients| usize::try_from(clients).expect("small")),
+            cluster: self.value("cluster-enabled", parse_bool)?.unwrap_or(false),
+            announced: self.value("cluster-announce-ip", bind)?,
             admin: self.admin()?,
             latency_tracking: self.value("latency-tracking", parse_bool)?.unwrap_or(true),
             slowlog_above_micros: self
@@ -252,6 +258,8 @@ impl Config {
             ("admin-bind", self.admin.map(|at| at.ip().to_string()).unwrap_or_default()),
             ("admin-port", self.admin.map(|at| at.port().to_string()).unwrap_or_default()),
             ("bind", self.bind.to_string()),
+            ("cluster-announce-ip", self.announced.map(|at| at.to_string()).unwrap_or_default()),
+            ("cluster-enabled", if self.cluster { "yes" } else { "no" }.to_owned()),
             ("cores", cpus.join(",")),
             ("data-dir", self.data_dir.display().to_string()),
             ("groups", self.groups.map(|groups| groups.to_string()).unwrap_or_default()),

@@ -104,6 +104,20 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting("maxclients", Kind::Count, "N", "10000", "Client connections, at most"),
     setting(
+        "cluster-enabled",
+        Kind::Bool,
+        "yes|no",
+        "no",
+        "Answer CLUSTER, so that cluster clients may be used; any core still answers whatever it is asked",
+    ),
+    setting(
+        "cluster-announce-ip",
+        Kind::Address,
+        "ADDR",
+        "the one that the client connected to",
+        "The address that cluster clients are told",
+    ),
+    setting(
         "admin-port",
         Kind::Count,
         "N",

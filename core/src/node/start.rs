@@ -18,6 +18,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use super::{Directory, News, NodeError, allocator, make_room_for, watch};
 use crate::admin::http::Port;
 use crate::admin::{Board, Reporter};
+use crate::cluster::Advertising;
 use crate::config::{Config, Secret};
 use crate::host::uring::{Cores, Opening, Plan, StartError, UringOptions, bind};
 use crate::host::{Machine, Now, Tsc};
@@ -176,6 +177,8 @@ impl Node {
         settings.budgets = ledger.budgets();
         settings.memory_bytes_max = config.memory_bytes;
         settings.port = address.port();
+        settings.cluster =
+            config.cluster.then(|| Advertising { announced: config.announced, ..Advertising::default() });
         settings.run_id = format!("{a:016x}{b:016x}{:08x}", c >> 32);
         settings.process_id = std::process::id();
         settings.latency_tracking = config.latency_tracking;
@@ -234,7 +237,11 @@ impl Node {
                 self.news.tell(refusal(id, why));
             }
         }
-        let settings = Settings { core, node: self.layout.node, started: now.mono, ..self.settings.clone() };
+        let mut settings =
+            Settings { core, node: self.layout.node, started: now.mono, ..self.settings.clone() };
+        if let Some(advertising) = &mut settings.cluster {
+            advertising.cluster = self.layout.cluster;
+        }
         let told = groups.halted().len();
         let reporter = self.board.clone().map(|board| Reporter::new(board, usize::from(core.0)));
         let core = Core::over(Rc::new(settings), groups, tasks, ticks).timing_syncs(times);

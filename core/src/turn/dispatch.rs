@@ -26,7 +26,7 @@ pub(super) enum Flow {
 }
 
 /// Rows that one slice of DBSIZE or KEYS looks at.
-const PAGE_ROWS: u32 = 4096;
+pub(super) const PAGE_ROWS: u32 = 4096;
 /// Lists of up to so many items need no allocation.
 const INLINE_ITEMS: usize = 32;
 
@@ -114,6 +114,7 @@ impl<O: Owner> Core<O> {
                 self.pages(conn, command, Shape::Keys { pattern: pattern.to_vec(), kind });
             }
             Action::FlushAll => self.flush_all(conn, command),
+            Action::Cluster(ask) => self.cluster(conn, command, ask, request),
             Action::Local(local) => return self.local(conn, local, request),
             Action::Report(report) => self.report(conn, command, report, request),
         }
@@ -155,7 +156,7 @@ impl<O: Owner> Core<O> {
         Waiter::Conn { conn, place: self.place(conn), command }
     }
 
-    fn gather(&mut self, conn: ConnId, command: CommandId, shape: Shape, parts: usize) -> u32 {
+    pub(super) fn gather(&mut self, conn: ConnId, command: CommandId, shape: Shape, parts: usize) -> u32 {
         let place = self.place(conn);
         let protocol = self.desk.conns.get(conn).map_or_else(Default::default, |conn| conn.protocol());
         let parts = u32::try_from(parts).expect("groups are few");
@@ -186,7 +187,7 @@ impl<O: Owner> Core<O> {
         }
     }
 
-    fn read(&mut self, conn: ConnId, route: Route, read: &Read<'_>, waiter: Waiter) {
+    pub(super) fn read(&mut self, conn: ConnId, route: Route, read: &Read<'_>, waiter: Waiter) {
         self.desk.counters.reads += 1;
         let Some(connection) = self.desk.conns.get(conn) else { return };
         let after = match connection.read_after(route.group, self.turn) {

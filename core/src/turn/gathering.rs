@@ -1,6 +1,6 @@
 //! Replies that are put together from the replies of several groups or cores.
 
-use pinion_shard::{Read, Reply, ReplyError, TypeFilter};
+use pinion_shard::{Read, Reply, ReplyError, Slot, TypeFilter};
 
 use super::slowness::Slowness;
 use crate::ConnId;
@@ -30,6 +30,13 @@ pub enum Shape {
         pattern: Vec<u8>,
         /// What type they must have.
         kind: TypeFilter,
+    },
+    /// Pages of one slot: CLUSTER COUNTKEYSINSLOT and GETKEYSINSLOT.
+    Slot {
+        /// The slot.
+        slot: Slot,
+        /// How many keys, at most; `None`: they are counted.
+        keys: Option<usize>,
     },
     /// Bytes of every core, rendered by whoever asked.
     Cores(Report),
@@ -139,7 +146,7 @@ impl Gathering {
     /// Whether its pages come with items behind them.
     #[must_use]
     pub const fn has_items(&self) -> bool {
-        matches!(self.shape, Shape::Scan { .. } | Shape::Keys { .. })
+        matches!(self.shape, Shape::Scan { .. } | Shape::Keys { .. } | Shape::Slot { keys: Some(_), .. })
     }
 
     /// What is read of a group from `cursor` on, `rows` rows at most, if it goes on with pages.
@@ -147,6 +154,11 @@ impl Gathering {
     pub fn page(&self, cursor: u64, rows: u32) -> Read<'_> {
         match &self.shape {
             Shape::Keys { pattern, kind } => Read::Scan { cursor, count: rows, pattern, kind: *kind },
+            Shape::Slot { slot, keys } => {
+                let missing = keys.map_or(usize::MAX, |keys| keys.saturating_sub(self.page_items));
+                let count = rows.min(u32::try_from(missing).unwrap_or(rows));
+                Read::InSlot { slot: slot.0, cursor, count, keys: keys.is_some() }
+            }
             _ => Read::DbSize { cursor, count: rows },
         }
     }
@@ -171,7 +183,7 @@ impl Gathering {
         match (reply, &self.shape) {
             (Reply::Int(number), _) => self.sum = self.sum.saturating_add(number),
             (Reply::Error(error), _) => drop(self.error.get_or_insert(error)),
-            (Reply::Page { cursor, count }, Shape::Count) => {
+            (Reply::Page { cursor, count }, Shape::Count | Shape::Slot { keys: None, .. }) => {
                 self.sum = self.sum.saturating_add(i64::from(count));
                 if cursor != 0 {
                     return Step::NextPage(cursor);
@@ -179,6 +191,11 @@ impl Gathering {
             }
             // After an error nothing more is asked for.
             (Reply::Page { cursor, .. }, Shape::Keys { .. }) if cursor != 0 && self.error.is_none() => {
+                return Step::NextPage(cursor);
+            }
+            (Reply::Page { cursor, .. }, Shape::Slot { keys: Some(keys), .. })
+                if cursor != 0 && self.error.is_none() && self.page_items < *keys =>
+            {
                 return Step::NextPage(cursor);
             }
             (Reply::Page { cursor, .. }, Shape::Scan { next_range }) => {
@@ -198,6 +215,8 @@ impl Gathering {
                 let position = elements.positions[part as usize][index as usize];
                 elements.spans[position as usize] = (at as u32, (elements.bytes.len() - at) as u32);
             }
+            // Keys that share a place come together.
+            Shape::Slot { keys: Some(keys), .. } if self.page_items >= *keys => {}
             _ => {
                 encode(self.command, reply, &mut Encoder::new(&mut self.pages, self.protocol));
                 self.page_items += 1;
@@ -216,7 +235,7 @@ impl Gathering {
             return encode(self.command, Reply::Error(error), encoder);
         }
         match &self.shape {
-            Shape::Sum | Shape::Count => encoder.integer(self.sum),
+            Shape::Sum | Shape::Count | Shape::Slot { keys: None, .. } => encoder.integer(self.sum),
             Shape::AllOk | Shape::Cores(_) => encoder.ok(),
             Shape::Elements(elements) => {
                 encoder.array(elements.spans.len());
@@ -224,7 +243,7 @@ impl Gathering {
                     encoder.raw(&elements.bytes[at as usize..][..len as usize]);
                 }
             }
-            Shape::Keys { .. } => {
+            Shape::Keys { .. } | Shape::Slot { .. } => {
                 encoder.array(self.page_items);
                 encoder.raw(&self.pages);
             }

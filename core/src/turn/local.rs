@@ -22,6 +22,10 @@ impl Server for Face<'_> {
         self.wall_ms * 1_000
     }
 
+    fn is_cluster(&self) -> bool {
+        self.settings.cluster.is_some()
+    }
+
     fn settings(&self, each: &mut dyn FnMut(&str, &str)) {
         for (name, value) in &self.settings.config {
             each(name, value);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use pinion_shard::{CoreId, NodeId};
 use pinion_wal::Mono;
 
+use crate::cluster::Advertising;
 use crate::ledger::Budgets;
 use crate::vitals::Vitals;
 
@@ -27,6 +28,8 @@ pub struct Settings {
     pub memory_bytes_max: u64,
     /// The port that clients connect to.
     pub port: u16,
+    /// What cluster clients are told; `None`: that this is no cluster.
+    pub cluster: Option<Advertising>,
     /// 40 hexadecimal digits that name this run of the server.
     pub run_id: String,
     /// When the server started.
@@ -58,6 +61,7 @@ impl Settings {
             budgets: Budgets::fixed(128 << 20),
             memory_bytes_max: 0,
             port: 6379,
+            cluster: None,
             run_id: "0".repeat(40),
             started: Mono(0),
             process_id: 0,

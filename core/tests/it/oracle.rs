@@ -2,6 +2,7 @@
 //!
 //! Without the oracle these tests print NOT RUN; where `CI` is set that is a failure.
 
+mod cluster;
 mod compare;
 mod differential;
 mod generate;

@@ -25,7 +25,7 @@ use crate::execute::bits;
 use crate::key::REDIS_KEYSPACE;
 use crate::reply::OwnedReply;
 use crate::row::{Row, RowError};
-use crate::{Key, List, Read, Replies, Reply, ReplyError, ReplyTo, Timestamp, ValueType};
+use crate::{Key, List, Read, Replies, Reply, ReplyError, ReplyTo, Timestamp, TypeFilter, ValueType};
 
 /// A read whose key is encoded and whose memory is asked for. Prepare all reads of a turn, touch all until
 /// none wants more, then answer all.
@@ -179,6 +179,16 @@ impl Apply {
                 let page = Page::pin(snapshot, cursor);
                 Some(PendingRead::new(async move { page.db_size(count).await }))
             }
+            Read::InSlot { slot, cursor, count, keys } => {
+                let page = Page::pin_slot(snapshot, cursor, slot);
+                Some(PendingRead::new(async move {
+                    if keys {
+                        page.scan(count, b"", TypeFilter::Any).await
+                    } else {
+                        page.db_size(count).await
+                    }
+                }))
+            }
             _ => unreachable!("{:?} has one key and was answered", prepared.read),
         }
     }
@@ -212,7 +222,11 @@ const fn one_key<'a>(read: &Read<'a>) -> Option<Key<'a>> {
         | Read::GetBit { key, .. }
         | Read::BitCount { key, .. }
         | Read::BitPos { key, .. } => Some(key),
-        Read::MGet { .. } | Read::Exists { .. } | Read::Scan { .. } | Read::DbSize { .. } => None,
+        Read::MGet { .. }
+        | Read::Exists { .. }
+        | Read::Scan { .. }
+        | Read::DbSize { .. }
+        | Read::InSlot { .. } => None,
     }
 }
 
@@ -245,7 +259,11 @@ fn answer_one<'r>(read: &Read<'_>, row: Option<Row<'r>>, time_ms: u64) -> Reply<
         }
         Read::Type { .. } => Reply::Simple(row.map_or("none", |row| row.kind.name()).as_bytes()),
         Read::Ttl { in_millis, absolute, .. } => Reply::Int(ttl(row, in_millis, absolute, time_ms)),
-        Read::MGet { .. } | Read::Exists { .. } | Read::Scan { .. } | Read::DbSize { .. } => {
+        Read::MGet { .. }
+        | Read::Exists { .. }
+        | Read::Scan { .. }
+        | Read::DbSize { .. }
+        | Read::InSlot { .. } => {
             panic!("{read:?} has not one key")
         }
     }

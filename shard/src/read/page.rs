@@ -24,9 +24,18 @@ pub(super) struct Page {
 impl Page {
     /// The page that begins at the place `cursor`.
     pub(super) fn pin(snapshot: Snapshot, cursor: u64) -> Self {
+        Self::pin_until(snapshot, cursor, &[REDIS_KEYSPACE.kind, REDIS_KEYSPACE.id + 1])
+    }
+
+    /// The same, with rows of `slot` only.
+    pub(super) fn pin_slot(snapshot: Snapshot, cursor: u64, slot: u16) -> Self {
+        let to = ScanPosition((u64::from(slot) + 1) << 48).first_row(REDIS_KEYSPACE);
+        Self::pin_until(snapshot, cursor, &to)
+    }
+
+    fn pin_until(snapshot: Snapshot, cursor: u64, to: &[u8]) -> Self {
         let from = ScanPosition(cursor).first_row(REDIS_KEYSPACE);
-        let to = [REDIS_KEYSPACE.kind, REDIS_KEYSPACE.id + 1];
-        let rows = snapshot.tree.cursor(KeyRange { from: &from, to: Some(&to) }, snapshot.at);
+        let rows = snapshot.tree.cursor(KeyRange { from: &from, to: Some(to) }, snapshot.at);
         Self { snapshot, rows }
     }
 

@@ -110,7 +110,7 @@ pub(super) fn hello<'a>(
     encoder.bulk(b"id");
     encoder.integer(client.id as i64);
     encoder.bulk(b"mode");
-    encoder.bulk(b"standalone");
+    encoder.bulk(if server.is_cluster() { b"cluster" } else { b"standalone" });
     encoder.bulk(b"role");
     encoder.bulk(b"master");
     encoder.bulk(b"modules");

@@ -1,12 +1,14 @@
 //! Subcommands of the commands that are containers.
 
 mod client;
+mod cluster;
 mod command;
 mod config;
 mod pinion;
 mod slowlog;
 
 pub(super) use client::CLIENT;
+pub(super) use cluster::CLUSTER;
 pub(super) use command::COMMAND;
 pub(super) use config::CONFIG;
 pub(super) use pinion::PINION;

@@ -1,6 +1,7 @@
 //! The rows of the table, family by family.
 
 mod bitmap;
+mod cluster;
 mod connection;
 mod generic;
 mod server;
@@ -9,7 +10,8 @@ mod string;
 use super::{EMPTY, Spec};
 
 /// In the order of the table.
-const FAMILIES: [&[Spec]; 5] = [string::ROWS, bitmap::ROWS, generic::ROWS, connection::ROWS, server::ROWS];
+const FAMILIES: [&[Spec]; 6] =
+    [string::ROWS, bitmap::ROWS, generic::ROWS, connection::ROWS, server::ROWS, cluster::ROWS];
 
 /// Count of commands, subcommands not included.
 pub const COUNT: usize = {

@@ -14,6 +14,7 @@ use pinion_wal::disk::{Disk, SyncTimes, run_until};
 use pinion_wal::task::Tasks;
 
 use super::{SimHost, SimTicks, World};
+use crate::cluster::Advertising;
 use crate::turn::{Core, Settings};
 
 /// How a simulated node is started.
@@ -35,6 +36,8 @@ pub struct NodeOptions {
     pub cache_bytes: usize,
     /// What clients must give, if anything.
     pub password: Option<Vec<u8>>,
+    /// What cluster clients are told; `None`: that this is no cluster.
+    pub cluster: Option<Advertising>,
 }
 
 impl NodeOptions {
@@ -53,6 +56,7 @@ impl NodeOptions {
             rows: pinion_lsm::Options { memtable_bytes_seal: 8 << 10, ..pinion_lsm::Options::default() },
             cache_bytes: 1 << 20,
             password: None,
+            cluster: None,
         }
     }
 }
@@ -140,6 +144,7 @@ fn open(sim: &mut SimDisk, options: &NodeOptions) -> Result<Opened, StartError> 
     let layout =
         run_until(&disk, sim, None, layout_for(&disk, options)).map_err(|_| StartError::Stalled)??;
     let mut settings = Settings::new(CoreId(0), options.cores, layout.node);
+    settings.cluster = options.cluster.clone();
     settings.password.clone_from(&options.password);
     let mut cores = Vec::new();
     for core in (0..options.cores).map(CoreId) {

@@ -3,12 +3,36 @@
 #![expect(clippy::disallowed_types, reason = "a free port is found by taking one")]
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use super::wire::{Connection, Peer};
 
 const REDIS: &str = "/usr/bin/redis-server";
+
+/// A directory of one test, removed at its end.
+pub(super) struct Scratch(PathBuf);
+
+impl Scratch {
+    /// An empty one.
+    pub(super) fn new(name: &str) -> Scratch {
+        let at = std::env::temp_dir().join(format!("pinion-oracle-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&at);
+        std::fs::create_dir_all(&at).expect("a directory can be made");
+        Scratch(at)
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
 
 /// A server; it ends with the test.
 pub(super) struct Server {

@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_types, reason = "these tests are clients")]
 
 mod admin;
+mod cluster;
 mod memory;
 mod process;
 

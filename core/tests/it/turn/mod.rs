@@ -1,5 +1,6 @@
 //! The turn over groups in memory, driven by the simulated host.
 
+mod cluster;
 mod latency;
 mod memory;
 mod node;

@@ -281,7 +281,9 @@ impl Model {
                 let millis = if absolute { expiry } else { (expiry - now).max(0) };
                 int(if in_millis { millis } else { (millis + 500) / 1000 })
             }
-            Read::Scan { .. } | Read::DbSize { .. } => unreachable!("compared by their keys"),
+            Read::Scan { .. } | Read::DbSize { .. } | Read::InSlot { .. } => {
+                unreachable!("compared by their keys")
+            }
         }
     }
 }
