@@ -30,9 +30,9 @@ pub struct Options {
 /// A rate that was tried.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Step {
-    /// Requests per second asked for.
+    /// Operations per second asked for.
     pub asked: f64,
-    /// Requests per second answered.
+    /// Operations per second answered without an error.
     pub rate: f64,
     /// Latencies in microseconds.
     pub p50: f64,

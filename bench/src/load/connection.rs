@@ -16,12 +16,33 @@ const READ_BYTES: usize = 256 << 10;
 /// How long a server may take to answer the greeting.
 const GREETING_MAX: Duration = Duration::from_secs(10);
 
-/// A connection with its unsent bytes and the moments its unanswered requests count from.
+/// A reply is never longer: a server that says more has lost the thread.
+const REPLY_BYTES_MAX: usize = 1 << 30;
+
+/// What is told of a choice: a failed one is told once, at its first error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen<'a> {
+    /// One of its replies is this error.
+    Failed(&'a [u8]),
+    /// All of its replies came and none is an error; whether one of them is nil.
+    Done(Duration, bool),
+}
+
+/// A choice that was sent and not wholly answered.
+#[derive(Clone, Copy, Debug)]
+struct Pending {
+    since: Instant,
+    replies: u32,
+    nil: bool,
+    failed: bool,
+}
+
+/// A connection with its unsent bytes and its unanswered choices.
 pub struct Connection {
     socket: OwnedFd,
     out: Vec<u8>,
     written: usize,
-    since: VecDeque<Instant>,
+    pending: VecDeque<Pending>,
     input: Vec<u8>,
     filled: usize,
 }
@@ -48,7 +69,7 @@ impl Connection {
             }
         };
         let input = vec![0; READ_BYTES];
-        Ok(Self { socket, out: Vec::new(), written: 0, since: VecDeque::new(), input, filled: 0 })
+        Ok(Self { socket, out: Vec::new(), written: 0, pending: VecDeque::new(), input, filled: 0 })
     }
 
     /// The socket, to be waited for.
@@ -56,9 +77,9 @@ impl Connection {
         self.socket.as_fd()
     }
 
-    /// Requests without a reply.
+    /// Choices without all of their replies.
     pub fn waiting(&self) -> usize {
-        self.since.len()
+        self.pending.len()
     }
 
     /// Whether bytes wait to be written.
@@ -66,11 +87,11 @@ impl Connection {
         self.written < self.out.len()
     }
 
-    /// Adds requests whose latency counts from `since`; `request` tells how many.
-    pub fn push(&mut self, since: Instant, request: impl FnOnce(&mut Vec<u8>) -> u32) -> usize {
-        let requests = request(&mut self.out);
-        (0..requests).for_each(|_| self.since.push_back(since));
-        requests as usize
+    /// Adds a choice whose latency counts from `since`; `request` tells how many replies it brings.
+    pub fn push(&mut self, since: Instant, request: impl FnOnce(&mut Vec<u8>) -> u32) {
+        let replies = request(&mut self.out);
+        assert!(replies > 0, "a choice without a reply is never over");
+        self.pending.push_back(Pending { since, replies, nil: false, failed: false });
     }
 
     /// Writes what the socket takes. What it does not take waits for the next reply.
@@ -87,9 +108,12 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads once and hands every whole reply to `seen` with its latency.
-    pub fn receive(&mut self, mut seen: impl FnMut(Reply<'_>, Duration)) -> Result<(), LoadError> {
+    /// Reads once and tells `seen` what became of choices.
+    pub fn receive(&mut self, mut seen: impl FnMut(Seen<'_>)) -> Result<(), LoadError> {
         if self.filled == self.input.len() {
+            if self.filled >= REPLY_BYTES_MAX {
+                return Err(LoadError::Protocol(format!("it is longer than {REPLY_BYTES_MAX} bytes")));
+            }
             self.input.resize(self.input.len() * 2, 0);
         }
         let failed = |e: io::Error| LoadError::Connection("reading replies".into(), e);
@@ -108,9 +132,23 @@ impl Connection {
             if reply == Reply::Push {
                 continue;
             }
-            let since = self.since.pop_front();
-            let since = since.ok_or_else(|| LoadError::Protocol("a reply that nobody asked for".into()))?;
-            seen(reply, now.saturating_duration_since(since));
+            let pending = self.pending.front_mut();
+            let pending = pending.ok_or_else(|| LoadError::Protocol("nobody asked for it".into()))?;
+            match reply {
+                Reply::Error(text) if !pending.failed => {
+                    pending.failed = true;
+                    seen(Seen::Failed(text));
+                }
+                Reply::Nil => pending.nil = true,
+                Reply::Error(_) | Reply::Good | Reply::Push => {}
+            }
+            pending.replies -= 1;
+            if pending.replies == 0 {
+                if !pending.failed {
+                    seen(Seen::Done(now.saturating_duration_since(pending.since), pending.nil));
+                }
+                self.pending.pop_front();
+            }
         }
         self.input.copy_within(at..self.filled, 0);
         self.filled -= at;

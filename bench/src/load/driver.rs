@@ -12,7 +12,7 @@ use super::keys::{Chooser, KeyCount};
 use super::mix::{Mix, push_key};
 use super::options::{Operation, Options};
 use super::report::Report;
-use super::schedule::Schedule;
+use super::schedule::{Pace, Schedule};
 use super::values::ValueSizes;
 
 /// A server that says nothing for so long has failed.
@@ -30,15 +30,19 @@ struct Requests {
     values: Vec<u8>,
     /// The next key of a fill, the distance to the one after, and the end.
     fill: (u64, u64, u64),
+    /// Operations that may still be made.
+    left: u64,
 }
 
 impl Requests {
     const fn exhausted(&self) -> bool {
-        self.mix.is_none() && matches!(self.operation, Operation::Fill) && self.fill.0 >= self.fill.2
+        self.left == 0
+            || (self.mix.is_none() && matches!(self.operation, Operation::Fill) && self.fill.0 >= self.fill.2)
     }
 
     /// Appends what is sent next, and tells how many replies it brings.
     fn push(&mut self, out: &mut Vec<u8>) -> u32 {
+        self.left -= 1;
         if let Some(mix) = &self.mix {
             return mix.push(out, &mut self.rng, &mut self.keys, &self.sizes, &self.values);
         }
@@ -61,13 +65,14 @@ impl Requests {
 /// A thread's part of the load.
 pub struct Driver {
     options: Options,
+    thread: u32,
     threads: u32,
     seed: u64,
     requests: Requests,
     connections: Vec<Connection>,
     epoll: std::os::fd::OwnedFd,
     report: Report,
-    /// Requests without a reply, on all connections.
+    /// Choices without all of their replies, on all connections.
     waiting: usize,
     /// Connections whose socket did not take all at once.
     cut: Vec<usize>,
@@ -103,18 +108,38 @@ impl Driver {
             sizes,
             values,
             fill: (turn.0, turn.1, options.keys),
+            left: u64::MAX,
         };
         let report = Report::new(options);
         let options = options.clone();
-        Ok(Self { options, threads, seed, requests, connections, epoll, report, waiting: 0, cut: Vec::new() })
+        Ok(Self {
+            options,
+            thread,
+            threads,
+            seed,
+            requests,
+            connections,
+            epoll,
+            report,
+            waiting: 0,
+            cut: Vec::new(),
+        })
     }
 
     /// Warms up, measures, reports.
     pub fn run(mut self) -> Result<Report, LoadError> {
         let warm_up = self.options.warm_up_seconds;
         if warm_up > 0.0 {
+            // A ramp begins where the warm-up ends.
+            let pace = self.options.pace;
+            self.options.pace = if pace == Pace::Poisson { pace } else { Pace::Fixed };
             self.phase(warm_up)?;
+            self.options.pace = pace;
             self.report = Report::new(&self.options);
+        }
+        if let Some(requests) = self.options.requests {
+            let threads = u64::from(self.threads);
+            self.requests.left = requests / threads + u64::from(u64::from(self.thread) < requests % threads);
         }
         let (start, cpu) = (Instant::now(), thread_cpu());
         self.phase(self.options.seconds)?;
@@ -148,8 +173,10 @@ impl Driver {
     }
 
     fn continue_until(&mut self, end: Instant, index: usize) -> Result<(), LoadError> {
+        // A fill and a number of requests end by themselves.
         let fill = self.requests.mix.is_none() && self.options.operation == Operation::Fill;
-        if fill || Instant::now() < end { self.send_pipeline(index) } else { Ok(()) }
+        let counted = self.requests.left < u64::MAX / 2;
+        if fill || counted || Instant::now() < end { self.send_pipeline(index) } else { Ok(()) }
     }
 
     fn send_pipeline(&mut self, index: usize) -> Result<(), LoadError> {
@@ -164,7 +191,8 @@ impl Driver {
     }
 
     fn push(&mut self, index: usize, since: Instant) {
-        self.waiting += self.connections[index].push(since, |out| self.requests.push(out));
+        self.connections[index].push(since, |out| self.requests.push(out));
+        self.waiting += 1;
     }
 
     fn open_loop(&mut self, rate: f64, seconds: f64) -> Result<(), LoadError> {
@@ -177,6 +205,7 @@ impl Driver {
         let start = Instant::now();
         let end = Duration::from_secs_f64(seconds);
         let mut next = 0;
+        let mut heard = Duration::ZERO;
         let mut touched = Vec::new();
         let mut events = Vec::with_capacity(256);
         loop {
@@ -196,10 +225,16 @@ impl Driver {
             if over && self.waiting == 0 {
                 return Ok(());
             }
+            if self.waiting > 0 && now.saturating_sub(heard) > SILENCE_MAX {
+                return Err(silent());
+            }
             let pause = if over { SILENCE_MAX } else { schedule.due().saturating_sub(start.elapsed()) };
             self.wait(&mut events, pause.min(SILENCE_MAX))?;
             for event in &events {
                 self.receive(event.data.u64() as usize)?;
+            }
+            if !events.is_empty() || self.waiting == 0 {
+                heard = now;
             }
         }
     }
@@ -211,7 +246,7 @@ impl Driver {
         let timeout = Timespec { tv_sec: pause.as_secs() as i64, tv_nsec: i64::from(pause.subsec_nanos()) };
         match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(events), Some(&timeout)) {
             Ok(0) if pause >= SILENCE_MAX && self.waiting > 0 => {
-                return Err(LoadError::Protocol("no reply for 30 s".into()));
+                return Err(silent());
             }
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(e) => return Err(LoadError::Connection("epoll".into(), e.into())),
@@ -234,10 +269,15 @@ impl Driver {
     fn receive(&mut self, index: usize) -> Result<(), LoadError> {
         let report = &mut self.report;
         let before = self.connections[index].waiting();
-        self.connections[index].receive(|reply, latency| report.record(reply, latency))?;
+        self.connections[index].receive(|seen| report.record(seen))?;
         self.waiting -= before - self.connections[index].waiting();
         Ok(())
     }
+}
+
+fn silent() -> LoadError {
+    let what = format!("waiting for replies for {} s", SILENCE_MAX.as_secs());
+    LoadError::Connection(what, std::io::ErrorKind::TimedOut.into())
 }
 
 /// CPU that this thread has used.

@@ -1,7 +1,7 @@
 //! A Redis client for load: closed and open loops over many connections, a thread per core.
 //!
-//! * Closed loop: each connection sends `pipeline` requests, waits for all replies, sends the next; the measure is the
-//!   rate. A reply's latency counts from the moment its requests were written.
+//! * Closed loop: each connection sends `pipeline` operations, waits for all replies, sends the next; the measure is the
+//!   rate. An operation's latency counts from the moment its requests were written.
 //! * Open loop (`--rate`): each request is due at a moment of its [schedule], whatever the server does; its latency counts
 //!   from then, so that a stalled server cannot hide its stalls.
 //!
@@ -15,6 +15,8 @@
 
 mod connection;
 mod driver;
+#[cfg(test)]
+mod fake;
 pub mod keys;
 pub mod mix;
 pub mod options;
@@ -51,9 +53,21 @@ pub enum LoadError {
 
 impl std::fmt::Display for LoadError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        use std::io::ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, TimedOut, UnexpectedEof};
         match self {
-            Self::Connection(what, error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            Self::Connection(what, error)
+                if matches!(error.kind(), UnexpectedEof | BrokenPipe | ConnectionReset) =>
+            {
                 write!(f, "{what}: the server closed the connection; did it end?")
+            }
+            Self::Connection(what, error) if error.kind() == ConnectionRefused => {
+                write!(
+                    f,
+                    "{what}: {error}; does a server listen there? Give --address HOST:PORT or --socket PATH"
+                )
+            }
+            Self::Connection(what, error) if error.kind() == TimedOut => {
+                write!(f, "{what}: none came; the server, or the way to it, stands still")
             }
             Self::Connection(what, error) | Self::Output(what, error) => write!(f, "{what}: {error}"),
             Self::Protocol(what) => write!(f, "the server's reply is not RESP: {what}"),
@@ -66,13 +80,13 @@ impl std::fmt::Display for LoadError {
 ///
 /// # Errors
 /// When the options contradict each other, a connection fails or is closed, a reply is not of the protocol or a file
-/// cannot be written. Error replies are counted, not fatal.
+/// cannot be written. Error replies are counted by their code, not fatal.
 pub fn run(options: &Options) -> Result<Report, LoadError> {
     options.check()?;
     if options.preload {
         let mut fill = options.clone();
         (fill.operation, fill.mix, fill.preset, fill.rate) = (Operation::Fill, None, None, None);
-        (fill.pipeline, fill.warm_up_seconds) = (PRELOAD_PIPELINE, 0.0);
+        (fill.pipeline, fill.warm_up_seconds, fill.requests) = (PRELOAD_PIPELINE, 0.0, None);
         fill.command.clear();
         let report = run_threads(&fill)?;
         if report.errors() > 0 {

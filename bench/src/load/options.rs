@@ -40,7 +40,7 @@ pub enum Preset {
     D,
     /// 95 % scans (an MGET of 1 to 100 keys in a row), 5 % inserts, Zipfian
     E,
-    /// Half reads, half read-modify-writes (a GET with the SET right behind it), Zipfian
+    /// Half reads, half read-modify-writes (a GET with the SET right behind it, one operation), Zipfian
     F,
 }
 
@@ -92,10 +92,10 @@ pub struct Options {
     /// Threads
     #[arg(long, default_value_t = 1)]
     pub threads: u32,
-    /// Requests a connection sends before it waits (closed loop only)
+    /// Operations a connection sends before it waits (closed loop only); a read-modify-write is one of two requests
     #[arg(long, default_value_t = 1)]
     pub pipeline: u32,
-    /// Requests per second in all; without it the loop is closed
+    /// Operations per second in all; without it the loop is closed
     #[arg(long)]
     pub rate: Option<f64>,
     /// How the requests of an open loop are spread over time
@@ -110,6 +110,9 @@ pub struct Options {
     /// Seconds of measurement; a fill ends when every key was written
     #[arg(long, default_value_t = 5.0)]
     pub seconds: f64,
+    /// Operations of the measurement, instead of seconds (closed loop only)
+    #[arg(long, conflicts_with_all = ["rate", "seconds"])]
+    pub requests: Option<u64>,
     /// Seconds of the same load before the measurement
     #[arg(long, default_value_t = 0.0)]
     pub warm_up_seconds: f64,
@@ -166,6 +169,9 @@ impl Options {
         let wrong = |text: &str| Err(LoadError::Options(text.to_owned()));
         if self.connections == 0 || self.pipeline == 0 || self.keys == 0 || self.threads == 0 {
             return wrong("--connections, --pipeline, --keys and --threads must be at least 1");
+        }
+        if self.requests == Some(0) {
+            return wrong("--requests must be at least 1");
         }
         if self.threads > self.connections {
             return wrong("--threads is more than --connections: each thread needs a connection of its own");

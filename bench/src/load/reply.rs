@@ -5,6 +5,9 @@ use super::LoadError;
 /// Aggregates in aggregates; no command of Redis goes as deep.
 const DEPTH_MAX: u32 = 16;
 
+/// So much of what is no reply is shown.
+const SHOWN_BYTES: usize = 40;
+
 /// What a reply was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reply<'a> {
@@ -36,6 +39,15 @@ pub fn next_reply(bytes: &[u8]) -> Result<Option<(Reply<'_>, usize)>, LoadError>
 
 /// Where the reply that begins at `at` ends; `None` when it is cut.
 fn whole(bytes: &[u8], at: usize, depth: u32) -> Result<Option<usize>, LoadError> {
+    match bytes.get(at) {
+        None => return Ok(None),
+        // Before the line is whole: who speaks another protocol may never end one.
+        Some(kind) if !b"+:-_#,($=!*~>%".contains(kind) => {
+            let text = String::from_utf8_lossy(&bytes[at..bytes.len().min(at + SHOWN_BYTES)]);
+            return Err(LoadError::Protocol(format!("{text:?} begins with no type; is it a Redis server?")));
+        }
+        Some(_) => {}
+    }
     let Some(line) = bytes[at..].iter().position(|&b| b == b'\n') else { return Ok(None) };
     let after = at + line + 1;
     if line < 2 {
@@ -57,7 +69,7 @@ fn whole(bytes: &[u8], at: usize, depth: u32) -> Result<Option<usize>, LoadError
                 Ok((bytes.len() >= end).then_some(end))
             }
         },
-        kind @ (b'*' | b'~' | b'>' | b'%') => {
+        kind => {
             if depth == DEPTH_MAX {
                 return Err(LoadError::Protocol("aggregates too deep".into()));
             }
@@ -71,7 +83,6 @@ fn whole(bytes: &[u8], at: usize, depth: u32) -> Result<Option<usize>, LoadError
             }
             Ok(Some(end))
         }
-        other => Err(LoadError::Protocol(format!("type byte {:?}", char::from(other)))),
     }
 }
 
@@ -109,9 +120,15 @@ mod tests {
             }
             assert_eq!((found.as_slice(), at), (expected.as_slice(), stream.len()), "cut at {cut}");
         }
-        for bad in
-            [b"?\r\n".as_slice(), b"$x\r\n", b"\n", b"$-7\r\n", b"*99999999999\r\n", &b"*1\r\n".repeat(20)]
-        {
+        for bad in [
+            b"?\r\n".as_slice(),
+            b"HTTP/1.1",
+            b"$x\r\n",
+            b"\n",
+            b"$-7\r\n",
+            b"*99999999999\r\n",
+            &b"*1\r\n".repeat(20),
+        ] {
             assert!(next_reply(bad).is_err(), "{bad:?}");
         }
     }

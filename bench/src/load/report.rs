@@ -6,19 +6,23 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use super::connection::Seen;
 use super::options::Options;
-use super::reply::Reply;
 
 /// Kinds of errors told apart at most; further ones count as `other`.
 const ERROR_KINDS_MAX: usize = 64;
 
 /// Counts and latencies of one run; its text is one line of `name=value`.
+///
+/// An operation is what one choice of the mix sends: one request, or the GET and the SET of a read-modify-write, which
+/// are over when both are answered. One with an error counts as an error of that code, and nowhere else.
 #[derive(Clone, Debug)]
 pub struct Report {
     name: String,
     connections: u32,
     pipeline: u32,
     rate_asked: Option<f64>,
+    seed: u64,
     /// Nanoseconds.
     latency: Histogram<u64>,
     nils: u64,
@@ -37,6 +41,7 @@ impl Report {
             connections: options.connections,
             pipeline: options.pipeline,
             rate_asked: options.rate,
+            seed: options.seed,
             latency,
             nils: 0,
             errors: BTreeMap::new(),
@@ -45,13 +50,14 @@ impl Report {
         }
     }
 
-    pub(super) fn record(&mut self, reply: Reply<'_>, latency: Duration) {
-        let nanos = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
-        self.latency.saturating_record(nanos.max(1));
-        match reply {
-            Reply::Good | Reply::Push => {}
-            Reply::Nil => self.nils += 1,
-            Reply::Error(text) => {
+    pub(super) fn record(&mut self, seen: Seen<'_>) {
+        match seen {
+            Seen::Done(latency, nil) => {
+                let nanos = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
+                self.latency.saturating_record(nanos.max(1));
+                self.nils += u64::from(nil);
+            }
+            Seen::Failed(text) => {
                 let kind = text.split(|b| *b == b' ').next().unwrap_or_default();
                 self.count_error(&String::from_utf8_lossy(kind), 1);
             }
@@ -59,7 +65,7 @@ impl Report {
     }
 
     fn count_error(&mut self, kind: &str, count: u64) {
-        let full = self.errors.len() == ERROR_KINDS_MAX && !self.errors.contains_key(kind);
+        let full = self.errors.len() >= ERROR_KINDS_MAX && !self.errors.contains_key(kind);
         *self.errors.entry(if full { "other" } else { kind }.to_owned()).or_default() += count;
     }
 
@@ -77,40 +83,40 @@ impl Report {
         self.cpu += other.cpu;
     }
 
-    /// Replies per second.
+    /// Operations without an error, per second.
     #[must_use]
     pub fn rate(&self) -> f64 {
         self.latency.len() as f64 / self.took.as_secs_f64().max(1e-9)
     }
 
-    /// Replies.
+    /// Operations without an error.
     #[must_use]
-    pub fn replies(&self) -> u64 {
+    pub fn operations(&self) -> u64 {
         self.latency.len()
     }
 
-    /// Nils among the replies.
+    /// Operations that met a key that is not there.
     #[must_use]
     pub const fn nils(&self) -> u64 {
         self.nils
     }
 
-    /// The latency that a part of the requests keeps, in microseconds.
+    /// The latency that a part of the operations keeps, in microseconds.
     #[must_use]
     pub fn micros(&self, quantile: f64) -> f64 {
         self.latency.value_at_quantile(quantile) as f64 / 1e3
     }
 
-    /// Error replies.
+    /// Operations with an error.
     #[must_use]
     pub fn errors(&self) -> u64 {
         self.errors.values().sum()
     }
 
-    /// CPU of the generator's own threads for a request, in microseconds.
+    /// CPU of the generator's own threads for an operation, in microseconds.
     #[must_use]
     pub fn cpu_micros(&self) -> f64 {
-        self.cpu.as_secs_f64() * 1e6 / (self.latency.len() as f64).max(1.0)
+        self.cpu.as_secs_f64() * 1e6 / ((self.latency.len() + self.errors()) as f64).max(1.0)
     }
 
     /// The figures as one JSON object.
@@ -121,7 +127,8 @@ impl Report {
             "connections": self.connections,
             "pipeline": self.pipeline,
             "rate_asked": self.rate_asked,
-            "ops": self.replies(),
+            "seed": self.seed,
+            "ops": self.operations(),
             "seconds": self.took.as_secs_f64(),
             "rate": self.rate(),
             "latency_us": {
@@ -172,8 +179,8 @@ impl fmt::Display for Report {
         }
         write!(
             f,
-            " ops={} seconds={:.3} rate={:.0} p50_us={:.1} p99_us={:.1} p999_us={:.1} max_us={:.1} nils={} errors={} client_cpu_us={:.3}",
-            self.replies(),
+            " ops={} seconds={:.3} rate={:.0} p50_us={:.1} p99_us={:.1} p999_us={:.1} max_us={:.1} nils={} errors={} client_cpu_us={:.3} seed={}",
+            self.operations(),
             self.took.as_secs_f64(),
             self.rate(),
             self.micros(0.5),
@@ -183,6 +190,7 @@ impl fmt::Display for Report {
             self.nils,
             self.errors(),
             self.cpu_micros(),
+            self.seed,
         )?;
         self.errors.iter().try_for_each(|(kind, count)| write!(f, " errors_{kind}={count}"))
     }
