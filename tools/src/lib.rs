@@ -3,6 +3,7 @@
 //! * [`torture`]: a real server under load, killed again and again; every acknowledged write must be there.
 //! * [`latency`]: where the time of a request goes, as the server counted it and as the client saw it.
 //! * [`status`]: what a running server says of itself, judged.
+//! * [`doctor`]: whether a machine is fit for a server.
 //! * [`sim`]: whole nodes on virtual time with faults drawn from a seed; histories are judged.
 //! * [`crash_points`]: the crash harnesses of every layer, driven together.
 //! * [`client`] and [`process`]: the protocol and the process of a server, as seen from outside.
@@ -11,6 +12,7 @@
 
 pub mod client;
 pub mod crash_points;
+pub mod doctor;
 pub mod latency;
 pub mod process;
 pub mod sim;

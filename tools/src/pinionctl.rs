@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use pinion_tools::{latency, status, torture};
+use pinion_tools::{doctor, latency, status, torture};
 
 #[derive(Parser)]
 #[command(version, about = "Operates, inspects and tortures a Pinion server")]
@@ -20,6 +20,8 @@ enum Command {
     Latency(latency::Options),
     /// Says how a running server fares; fails when it is damaged, halted or out of space
     Status(status::Options),
+    /// Says whether this machine is fit for a server, and what to change; fails when something is bad
+    Doctor(doctor::Options),
 }
 
 fn main() -> ExitCode {
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
         Command::Torture(options) => torture::run(&options).map(|report| (report.to_string(), true)),
         Command::Latency(options) => latency::run(&options).map(|text| (text, true)),
         Command::Status(options) => status::run(&options),
+        Command::Doctor(options) => doctor::run(&options),
     };
     match outcome {
         Ok((text, good)) => {

@@ -15,6 +15,7 @@ mod disk;
 mod error;
 mod listener;
 mod net;
+mod probe;
 mod ring;
 mod siblings;
 mod spin;
@@ -42,6 +43,7 @@ pub use cores::{Cores, Opening, Plan, StartError, with_echo};
 pub use error::RingError;
 pub use listener::{ListenError, bind};
 pub use net::LINGER_MS;
+pub use probe::missing_operations;
 pub use siblings::Siblings;
 use token::{Token, TokenKind};
 

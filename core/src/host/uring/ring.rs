@@ -85,21 +85,27 @@ pub struct Ring {
     stashed: VecDeque<Completion>,
 }
 
+/// Sets a ring up with everything that the host relies on.
+pub fn set_up() -> Result<IoUring, RingError> {
+    let uring = IoUring::builder()
+        .setup_single_issuer()
+        .setup_defer_taskrun()
+        .setup_coop_taskrun()
+        .setup_taskrun_flag()
+        .setup_submit_all()
+        .setup_cqsize(COMPLETIONS)
+        .build(SUBMISSIONS)
+        .map_err(RingError::from_setup)?;
+    if !uring.params().is_feature_ext_arg() || !uring.params().is_feature_nodrop() {
+        return Err(RingError::TooOld);
+    }
+    Ok(uring)
+}
+
 impl Ring {
     /// A ring without receive buffers. It belongs to the calling thread.
     pub fn new() -> Result<Self, RingError> {
-        let uring = IoUring::builder()
-            .setup_single_issuer()
-            .setup_defer_taskrun()
-            .setup_coop_taskrun()
-            .setup_taskrun_flag()
-            .setup_submit_all()
-            .setup_cqsize(COMPLETIONS)
-            .build(SUBMISSIONS)
-            .map_err(RingError::from_setup)?;
-        if !uring.params().is_feature_ext_arg() || !uring.params().is_feature_nodrop() {
-            return Err(RingError::TooOld);
-        }
+        let uring = set_up()?;
         Ok(Self { uring, buffers: None, registered: 0, stashed: VecDeque::new() })
     }
 
