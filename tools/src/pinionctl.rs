@@ -1,5 +1,6 @@
 //! `pinionctl`: operates, inspects and tortures a server.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -16,7 +17,7 @@ struct Arguments {
 enum Command {
     /// Kills a server under load again and again and checks that no acknowledged write is lost
     Torture(torture::Options),
-    /// Prints where the time of a write goes, stage by stage, and what the client sees beyond
+    /// Shows where the time of requests goes, live: stages, commands, stalls, syncs of the disk, clients that do not read
     Latency(latency::Options),
     /// Says how a running server fares; fails when it is damaged, halted or out of space
     Status(status::Options),
@@ -33,7 +34,8 @@ fn main() -> ExitCode {
     };
     match outcome {
         Ok((text, good)) => {
-            println!("{}", text.trim_end());
+            // Whoever reads only the first lines closes the pipe.
+            let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
             if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => {

@@ -1,33 +1,16 @@
-//! Where the time of a request goes: the server's stages and what the client saw beyond them.
+//! The time of writes, one at a time: the server's stages and what the client saw beyond them.
 //!
 //! The server counts the stages of every request from the last byte read to the send submitted; they sum exactly. The
 //! client counts from its send to its reply. The difference is `outside`: the kernel's network path, wake-ups, and the
 //! client itself.
 #![expect(clippy::disallowed_methods, reason = "measures as a client does, by its own clock")]
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use clap::Args;
 use hdrhistogram::Histogram;
 
+use super::text;
 use crate::client::{Client, Value};
-
-/// The measurement, as flags.
-#[derive(Clone, Debug, Args)]
-pub struct Options {
-    /// Address of the server
-    #[arg(long, default_value = "127.0.0.1:6379")]
-    pub address: String,
-    /// Requests to send, one at a time; 0 only prints what the server counted so far
-    #[arg(long, default_value_t = 2_000)]
-    pub requests: u32,
-    /// Show so many of the slowest requests that the server keeps, each with its stages, and measure nothing
-    #[arg(long, value_name = "N")]
-    pub slowest: Option<u32>,
-    /// Password, if the server asks for one
-    #[arg(long, env = "PINION_PASSWORD", hide_env_values = true)]
-    pub password: Option<String>,
-}
 
 /// A stage as the server counted it, on all cores together.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -39,98 +22,27 @@ struct Stage {
     figures: Vec<(String, u64)>,
 }
 
-/// Measures and answers the table to print.
+/// Sends so many writes, one at a time, and answers the table to print.
 ///
 /// # Errors
 /// A sentence that says what the server did not do.
-pub fn run(options: &Options) -> Result<String, String> {
-    let patience = Duration::from_secs(20);
-    let unreachable = |e: std::io::Error| format!("{}: {e}", options.address);
-    let mut client = Client::connect(options.address.as_str(), patience).map_err(unreachable)?;
-    if let Some(password) = &options.password {
-        expect_good(client.call(&[b"AUTH", password.as_bytes()]).map_err(unreachable)?, "AUTH")?;
-    }
-    if let Some(count) = options.slowest {
-        return slowest(&mut client, count);
-    }
-    let before = stages(&mut client)?;
+pub fn run(client: &mut Client, requests: u32) -> Result<String, String> {
+    let before = stages(client)?;
     let mut seen = Histogram::<u64>::new_with_bounds(1, 60_000_000_000, 3).expect("the bounds are sound");
     let mut sum = 0u64;
-    for number in 0..options.requests {
+    for number in 0..requests {
         let key = format!("pinionctl:latency:{}", number % 64);
         let begun = Instant::now();
-        let reply = client.call(&[b"SET", key.as_bytes(), b"measured"]).map_err(unreachable)?;
+        let reply = client.call(&[b"SET", key.as_bytes(), b"measured"]).map_err(|e| e.to_string())?;
         let nanos = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        expect_good(reply, "SET")?;
+        if !matches!(reply, Value::Simple(_)) {
+            return Err(format!("SET was answered with {reply:?}"));
+        }
         seen.saturating_record(nanos.max(1));
         sum += nanos;
     }
-    let after = stages(&mut client)?;
+    let after = stages(client)?;
     Ok(table(&before, &after, &seen, sum))
-}
-
-fn expect_good(reply: Value, what: &str) -> Result<(), String> {
-    match reply {
-        Value::Simple(_) => Ok(()),
-        other => Err(format!("{what} was answered with {other:?}")),
-    }
-}
-
-/// The slowest requests that the server keeps, slowest first, each with the stages that took any time.
-fn slowest(client: &mut Client, count: u32) -> Result<String, String> {
-    let reply =
-        client.call(&[b"PINION", b"SLOWEST", count.to_string().as_bytes()]).map_err(|e| e.to_string())?;
-    let Value::Array(records) = &reply else {
-        return Err(format!("PINION SLOWEST was answered with {reply:?}: is this a Pinion server?"));
-    };
-    let mut out = String::new();
-    for record in records {
-        out += &slow_request(record).ok_or_else(|| format!("PINION SLOWEST: no request: {record:?}"))?;
-    }
-    if out.is_empty() {
-        out.push_str("The server keeps no request: none was served, or latency-tracking is off.\n");
-    }
-    Ok(out)
-}
-
-/// One request of PINION SLOWEST: a line about it, and one for each of its stages that took any time.
-fn slow_request(record: &Value) -> Option<String> {
-    let Value::Array(fields) = record else { return None };
-    let field = |name: &str| {
-        fields.chunks_exact(2).find(|pair| text(&pair[0]).as_deref() == Some(name)).map(|pair| &pair[1])
-    };
-    let micros = |nanos: i64| nanos as f64 / 1e3;
-    let (Value::Array(stages), Value::Array(arguments), Value::Int(core)) =
-        (field("stages_ns")?, field("arguments")?, field("core")?)
-    else {
-        return None;
-    };
-    let mut durations = Vec::new();
-    for pair in stages.chunks_exact(2) {
-        let Value::Int(nanos) = pair[1] else { return None };
-        durations.push((text(&pair[0])?, nanos));
-    }
-    let (_, total) = durations.pop().filter(|(name, _)| name == "total")?;
-    let arguments: Vec<String> = arguments.iter().map(shown).collect();
-    let mut out = format!(
-        "{:>12.1} us  core {core}  {}  {}\n",
-        micros(total),
-        text(field("client")?)?,
-        arguments.join(" ")
-    );
-    for (name, nanos) in durations.into_iter().filter(|(_, nanos)| *nanos > 0) {
-        let share = nanos as f64 * 100.0 / total.max(1) as f64;
-        out += &format!("{:>12.1} us {share:>5.1} %  {name}\n", micros(nanos));
-    }
-    Some(out)
-}
-
-/// An argument on one line, whatever it holds.
-fn shown(value: &Value) -> String {
-    match value {
-        Value::Bulk(Some(bytes)) => bytes.escape_ascii().to_string(),
-        other => format!("{other:?}"),
-    }
 }
 
 /// Asks for the stages: per core a list of stages, each a flat list of names and numbers.
@@ -170,14 +82,6 @@ fn stage(values: &[Value]) -> Option<Stage> {
         }
     }
     (!figures.is_empty()).then_some(stage)
-}
-
-fn text(value: &Value) -> Option<String> {
-    match value {
-        Value::Simple(text) => Some(text.clone()),
-        Value::Bulk(Some(bytes)) => String::from_utf8(bytes.clone()).ok(),
-        _ => None,
-    }
 }
 
 impl Stage {
@@ -259,27 +163,6 @@ mod tests {
         collect(&Value::Array(vec![of_core(3, 30), of_core(5, 70)]), &mut found);
         let parse = Stage { name: "parse".into(), count: 8, sum: 100, figures: vec![("p99".into(), 5)] };
         assert_eq!(found, [parse]);
-    }
-
-    #[test]
-    fn a_slow_request_is_shown_with_the_stages_that_took_time() {
-        let stages = [("parse", 0), ("persist", 3_000), ("reply", 1_000), ("total", 4_000)];
-        let stages = stages.iter().flat_map(|(name, nanos)| [bulk(name), Value::Int(*nanos)]).collect();
-        let record = Value::Array(vec![
-            bulk("core"),
-            Value::Int(1),
-            bulk("client"),
-            bulk("127.0.0.1:7"),
-            bulk("arguments"),
-            Value::Array(vec![bulk("SET"), bulk("a\nb")]),
-            bulk("stages_ns"),
-            Value::Array(stages),
-        ]);
-        let lines = slow_request(&record).expect("it is a request");
-        let lines: Vec<_> = lines.lines().map(str::trim).collect();
-        assert_eq!(lines[0], "4.0 us  core 1  127.0.0.1:7  SET a\\nb");
-        assert_eq!(lines[1..], ["3.0 us  75.0 %  persist", "1.0 us  25.0 %  reply"]);
-        assert_eq!(slow_request(&Value::Int(1)), None);
     }
 
     #[test]
