@@ -7,8 +7,10 @@
 //!
 //! It is not part of a server: clocks, sockets and threads are its own.
 
+pub mod compare;
 pub mod echo;
 pub mod load;
 pub mod log;
+pub mod machine;
 pub mod rows;
 pub mod sweep;

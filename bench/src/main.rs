@@ -1,10 +1,10 @@
 //! `pinion-bench`: loads a server and measures.
 
 use clap::{Parser, Subcommand};
-use pinion_bench::{echo, load, log, sweep};
+use pinion_bench::{compare, echo, load, log, sweep};
 
 #[derive(Parser)]
-#[command(version, about = "Loads a server and measures")]
+#[command(version, about = "Loads a server and measures", args_override_self = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -16,6 +16,8 @@ enum Command {
     Load(Box<load::Options>),
     /// Finds the highest rate at which 99 of 100 requests keep a latency, by bisection below what a closed loop reaches
     Sweep(Box<sweep::Options>),
+    /// Loads two servers in turn, A B A B, and prints the ratios of the pairs
+    Compare(Box<compare::Options>),
     /// Serves an echo on the host of production, until killed
     Echo(echo::Options),
     /// Appends to a log: each group its next entry when the one before is stable
@@ -31,6 +33,9 @@ fn main() -> std::process::ExitCode {
         }
         Command::Sweep(options) => {
             sweep::run(&options).map(|line| println!("{line}")).map_err(|e| e.to_string())
+        }
+        Command::Compare(options) => {
+            compare::run(&options).map(|table| println!("{table}")).map_err(|e| e.to_string())
         }
         Command::Echo(options) => echo::run(&options),
         Command::Log(options) => log::run(&options),

@@ -16,7 +16,7 @@
 mod connection;
 mod driver;
 #[cfg(test)]
-mod fake;
+pub(crate) mod fake;
 pub mod keys;
 pub mod mix;
 pub mod options;
@@ -32,7 +32,7 @@ use std::sync::atomic::AtomicU64;
 
 use driver::Driver;
 use keys::KeyCount;
-pub use options::{Operation, Options};
+pub use options::{ADDRESS, Operation, Options};
 pub use report::Report;
 
 /// Requests a connection of a preload has under way.
@@ -84,14 +84,7 @@ impl std::fmt::Display for LoadError {
 pub fn run(options: &Options) -> Result<Report, LoadError> {
     options.check()?;
     if options.preload {
-        let mut fill = options.clone();
-        (fill.operation, fill.mix, fill.preset, fill.rate) = (Operation::Fill, None, None, None);
-        (fill.pipeline, fill.warm_up_seconds, fill.requests) = (PRELOAD_PIPELINE, 0.0, None);
-        fill.command.clear();
-        let report = run_threads(&fill)?;
-        if report.errors() > 0 {
-            return Err(LoadError::Options(format!("the server refused values of the preload: {report}")));
-        }
+        preload(options)?;
     }
     let report = run_threads(options)?;
     let write = |path: Option<&Path>, text: fn(&Report) -> String| match path {
@@ -101,6 +94,22 @@ pub fn run(options: &Options) -> Result<Report, LoadError> {
     write(options.json.as_deref(), Report::json)?;
     write(options.hgrm.as_deref(), Report::hgrm)?;
     Ok(report)
+}
+
+/// SETs every key once.
+///
+/// # Errors
+/// Those of [`run`], and when the server refuses a value.
+pub(crate) fn preload(options: &Options) -> Result<(), LoadError> {
+    let mut fill = options.clone();
+    (fill.operation, fill.mix, fill.preset, fill.rate) = (Operation::Fill, None, None, None);
+    (fill.pipeline, fill.warm_up_seconds, fill.requests) = (PRELOAD_PIPELINE, 0.0, None);
+    fill.command.clear();
+    let report = run_threads(&fill)?;
+    if report.errors() > 0 {
+        return Err(LoadError::Options(format!("the server refused values of the preload: {report}")));
+    }
+    Ok(())
 }
 
 pub(crate) fn write_file(path: &Path, text: &str) -> Result<(), LoadError> {
@@ -121,6 +130,11 @@ fn run_threads(options: &Options) -> Result<Report, LoadError> {
                     if let Some(cpu) = options.cpu.map(|cpu| cpu + thread) {
                         affinity::set_thread_affinity([cpu])
                             .map_err(|e| LoadError::Options(format!("CPU {cpu} cannot be pinned to: {e}")))?;
+                    }
+                    if options.nice > 0 {
+                        // Of this thread alone: Linux knows no niceness of a process.
+                        rustix::process::setpriority_process(None, options.nice)
+                            .map_err(|e| LoadError::Options(format!("--nice {}: {e}", options.nice)))?;
                     }
                     driver.run()
                 })

@@ -44,11 +44,14 @@ pub enum Preset {
     F,
 }
 
+/// Where a Redis server is if nobody says otherwise.
+pub const ADDRESS: &str = "127.0.0.1:6379";
+
 /// The load, as flags.
 #[derive(Clone, Debug, Args)]
 pub struct Options {
     /// Address of the server
-    #[arg(long, default_value = "127.0.0.1:6379")]
+    #[arg(long, default_value = ADDRESS)]
     pub address: String,
     /// UNIX socket of the server, instead of the address
     #[arg(long)]
@@ -134,6 +137,9 @@ pub struct Options {
     /// CPU the first thread is pinned to; the others follow
     #[arg(long)]
     pub cpu: Option<usize>,
+    /// Niceness of the threads, from 0 to 19, for a load on the CPUs of its server
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(i32).range(0..=19))]
+    pub nice: i32,
     /// File for the figures as JSON
     #[arg(long)]
     pub json: Option<PathBuf>,

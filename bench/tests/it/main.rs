@@ -5,6 +5,7 @@
     reason = "tests start servers and talk to them"
 )]
 
+mod compare;
 mod ends;
 mod redis;
 mod shapes;

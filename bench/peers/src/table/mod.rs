@@ -3,6 +3,8 @@
 //! Only ratios of one run count. Each row runs A B A B … at least five times; the row shows the median of the ratios
 //! of its pairs, their spread, what must hold, what is aimed at, and the medians of both sides.
 
+// One text for both workspaces.
+#[path = "../../../src/machine.rs"]
 mod machine;
 mod process;
 mod rows;
@@ -68,11 +70,7 @@ pub fn run(options: &Options) -> Outcome<()> {
     println!("{}", machine::line()?);
     let idle = machine::idle_percent()?;
     println!("idle before the start: {idle:.0} % of both cores");
-    if idle < 90.0 && !options.busy {
-        return Err(
-            "the machine is not idle: figures would mean nothing (--busy measures all the same)".into()
-        );
-    }
+    machine::must_idle(idle, options.busy)?;
     println!("{}", machine::stalls());
     std::fs::create_dir_all(&options.dir)?;
     println!("{} pairs of {} s per row, A B A B …; ratio = ours / theirs\n", options.pairs, options.seconds);

@@ -95,12 +95,7 @@ impl Server {
 
     /// Nanoseconds of CPU that all threads of the server have used.
     pub fn cpu_nanos(&self) -> u64 {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id()));
-        let of = |entry: std::fs::DirEntry| {
-            let text = std::fs::read_to_string(entry.path().join("schedstat")).unwrap_or_default();
-            text.split_whitespace().next().and_then(|word| word.parse::<u64>().ok()).unwrap_or(0)
-        };
-        tasks.map_or(0, |tasks| tasks.flatten().map(of).sum())
+        super::machine::cpu_nanos(self.child.id()).unwrap_or(0)
     }
 }
 
