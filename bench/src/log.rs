@@ -257,6 +257,7 @@ fn on_one_core<M: Machine>(
     let plan = Plan {
         cpus: vec![cpu],
         sockets,
+        own_sockets: Vec::new(),
         data_dir: Some(dir),
         options: UringOptions::default(),
         clients_max: 1,

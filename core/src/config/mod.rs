@@ -68,6 +68,8 @@ pub struct Config {
     pub clients_max: usize,
     /// Whether cluster clients are answered.
     pub cluster: bool,
+    /// The first port of those that lead to one core each; 0 picks free ones.
+    pub core_ports: Option<u16>,
     /// The address that they are told.
     pub announced: Option<IpAddr>,
     /// Where metrics and health are shown; `None`: nowhere.
@@ -207,6 +209,7 @@ impl Given {
                 .map_or(10_000, |clients| usize::try_from(clients).expect("small")),
             cluster: self.value("cluster-enabled", parse_bool)?.unwrap_or(false),
             announced: self.value("cluster-announce-ip", bind)?,
+            core_ports: self.core_ports(cpus.len())?,
             admin: self.admin()?,
             latency_tracking: self.value("latency-tracking", parse_bool)?.unwrap_or(true),
             slowlog_above_micros: self
@@ -228,6 +231,24 @@ impl Given {
 }
 
 impl Given {
+    fn core_ports(&self, cores: usize) -> Result<Option<u16>, ConfigError> {
+        let cluster = self.value("cluster-enabled", parse_bool)?.unwrap_or(false);
+        let shared = self.value("port", |text| parse_count(text, 0, 65_535))?.unwrap_or(6379);
+        let cores = cores as u64;
+        self.value("core-ports", |text| {
+            let first = parse_count(text, 0, 65_536 - cores)?;
+            if !cluster {
+                return Err(
+                    "cluster-enabled yes beside it: only cluster clients are told of these ports".to_owned()
+                );
+            }
+            if first != 0 && (first..first + cores).contains(&shared) {
+                return Err(format!("{cores} ports in a row that leave out {shared}, the port of all cores"));
+            }
+            Ok(u16::try_from(first).expect("within its range"))
+        })
+    }
+
     fn admin(&self) -> Result<Option<SocketAddr>, ConfigError> {
         let parse = |text: &str| text.parse().map_err(|_| "an IP address, like 127.0.0.1 or ::1".to_owned());
         let bind: IpAddr =
@@ -260,6 +281,7 @@ impl Config {
             ("bind", self.bind.to_string()),
             ("cluster-announce-ip", self.announced.map(|at| at.to_string()).unwrap_or_default()),
             ("cluster-enabled", if self.cluster { "yes" } else { "no" }.to_owned()),
+            ("core-ports", self.core_ports.map(|first| first.to_string()).unwrap_or_default()),
             ("cores", cpus.join(",")),
             ("data-dir", self.data_dir.display().to_string()),
             ("groups", self.groups.map(|groups| groups.to_string()).unwrap_or_default()),

@@ -118,6 +118,13 @@ pub const SETTINGS: &[Setting] = &[
         "The address that cluster clients are told",
     ),
     setting(
+        "core-ports",
+        Kind::Count,
+        "N",
+        "none",
+        "In cluster mode, the first of as many ports as there are cores: each leads to its core; 0 picks free ones",
+    ),
+    setting(
         "admin-port",
         Kind::Count,
         "N",

@@ -55,6 +55,12 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
 fn errors_say_which_setting_from_where_and_what_was_expected() {
     for (text, parts) in [
         (error(&[("port", "70000")], &[], ""), ["--port", "70000", "0 to 65535"]),
+        (error(&[("core-ports", "7000")], &[], ""), ["--core-ports", "7000", "cluster-enabled yes"]),
+        (
+            error(&[("core-ports", "6376"), ("cluster-enabled", "yes")], &[], ""),
+            ["--core-ports", "6376", "leave out 6379"],
+        ),
+        (error(&[("core-ports", "65533")], &[], ""), ["--core-ports", "65533", "0 to 65532"]),
         (error(&[], &[("PINION_PORT", "x")], ""), ["PINION_PORT", "\"x\"", "whole number"]),
         (error(&[FILE], &[], "port = 'abc'"), ["port in f.toml", "abc", "65535"]),
         (error(&[FILE], &[], "port = true"), ["port in f.toml", "true", "whole number"]),

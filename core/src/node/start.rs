@@ -2,6 +2,7 @@
 
 use std::mem::ManuallyDrop;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -44,6 +45,7 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<(), NodeError> 
         .map_err(|cause| NodeError::System { what: "signals cannot be taken over", cause })?;
     make_room_for(config.clients_max)?;
     let (sockets, address) = bind(config.address(), config.cpus.len())?;
+    let (own_sockets, core_ports) = bind_cores(config)?;
     let unbound = |address, cause| NodeError::Admin { address, cause };
     let admin = config
         .admin
@@ -53,17 +55,24 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<(), NodeError> 
     let directory = ManuallyDrop::new(Directory::hold(&config.data_dir)?);
     let ledger = Ledger::divide(config.memory_bytes, config.cpus.len());
     say(&format!("memory: {} MiB ({ledger})", config.memory_bytes >> 20));
-    let node = Node {
+    let mut node = Node {
         layout: lay_out(config, &directory, &ledger, say)?,
         board: admin.is_some().then(|| Arc::new(Board::new(config.cpus.len()))),
         ..Node::new(config, &ledger, address)?
     };
+    if !core_ports.is_empty() {
+        say(&format!("ports of the cores: {core_ports:?}"));
+    }
+    if let Some(advertising) = &mut node.settings.cluster {
+        advertising.core_ports = core_ports;
+    }
     let board = node.board.clone();
     let (layout, cores, news) = (node.layout.clone(), config.cpus.len(), node.news.clone());
     let vitals = node.settings.vitals.clone();
     let plan = Plan {
         cpus: config.cpus.clone(),
         sockets,
+        own_sockets,
         data_dir: Some(directory.path().to_owned()),
         options: UringOptions {
             receive_buffers: ledger.receive_buffers(),
@@ -97,6 +106,19 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<(), NodeError> 
     watch(&signals, &news, cores_running, &vitals, say)?;
     say("stopped");
     Ok(())
+}
+
+/// A bound socket and its port for each core, if cores have ports of their own.
+fn bind_cores(config: &Config) -> Result<(Vec<OwnedFd>, Vec<u16>), NodeError> {
+    let Some(first) = config.core_ports else { return Ok((Vec::new(), Vec::new())) };
+    let (mut sockets, mut ports) = (Vec::new(), Vec::new());
+    for place in 0..count_of(config) {
+        let port = if first == 0 { 0 } else { first + place };
+        let (bound, address) = bind(SocketAddr::new(config.bind, port), 1)?;
+        sockets.extend(bound);
+        ports.push(address.port());
+    }
+    Ok((sockets, ports))
 }
 
 /// Why a core cannot be opened.

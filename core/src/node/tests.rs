@@ -42,7 +42,14 @@ fn watch_cores(poison: bool, signals: u32) -> Result<Vec<String>, NodeError> {
         let last = CoreId((cpus.len() - 1) as u16);
         let address = "127.0.0.1:0".parse().expect("an address");
         let (sockets, _) = bind(address, cpus.len()).expect("loopback can be bound");
-        let plan = Plan { cpus, sockets, data_dir: None, options: UringOptions::default(), clients_max: 1 };
+        let plan = Plan {
+            cpus,
+            sockets,
+            own_sockets: Vec::new(),
+            data_dir: None,
+            options: UringOptions::default(),
+            clients_max: 1,
+        };
         let news = Arc::new(News::new().expect("a descriptor is left"));
         let shared = news.clone();
         let cores = Cores::start(plan, move |opening| {
@@ -100,7 +107,14 @@ fn a_start_that_takes_for_ever_can_be_ended() {
     let address = "127.0.0.1:0".parse().expect("an address");
     let (sockets, _) = bind(address, 1).expect("loopback can be bound");
     let cpus = vec![pin::available()[0]];
-    let plan = Plan { cpus, sockets, data_dir: None, options: UringOptions::default(), clients_max: 1 };
+    let plan = Plan {
+        cpus,
+        sockets,
+        own_sockets: Vec::new(),
+        data_dir: None,
+        options: UringOptions::default(),
+        clients_max: 1,
+    };
     // Hung up when the last core has let go of what opens it.
     let (held, ended) = channel::<()>();
     let mut questions = 0;

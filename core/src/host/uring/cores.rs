@@ -14,7 +14,7 @@ use pinion_wal::disk::Disk;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::{Mode, OFlags};
 
-use super::{RingError, Setup, Siblings, Uring, UringOptions};
+use super::{Doors, Placing, RingError, Setup, Siblings, Uring, UringOptions};
 use crate::host::Machine;
 use crate::mesh::Mesh;
 use crate::pin::{self, PinError};
@@ -27,8 +27,10 @@ const ASKED_EVERY: Duration = Duration::from_millis(20);
 pub struct Plan {
     /// The CPU of each core.
     pub cpus: Vec<usize>,
-    /// A bound socket for each core.
+    /// A bound socket for each core, of the port that they share.
     pub sockets: Vec<OwnedFd>,
+    /// The same, of a port of its own; empty: no core has one.
+    pub own_sockets: Vec<OwnedFd>,
     /// The data directory; `None` for machines without a disk.
     pub data_dir: Option<PathBuf>,
     /// Sizes of each host.
@@ -108,8 +110,12 @@ impl Cores {
         E: Send + 'static,
         F: Fn(Opening<'_>) -> Result<M, E> + Send + Sync + 'static,
     {
-        let Plan { cpus, sockets, data_dir, mut options, clients_max } = plan;
+        let Plan { cpus, sockets, own_sockets, data_dir, mut options, clients_max } = plan;
         assert_eq!(cpus.len(), sockets.len(), "one socket per core");
+        assert!(
+            own_sockets.is_empty() || own_sockets.len() == cpus.len(),
+            "every core has a port, or none has"
+        );
         pin::check(&cpus)?;
         options.worker_cpus = pin::left_over(&cpus);
         let meshes = Mesh::of(cpus.len());
@@ -121,15 +127,19 @@ impl Cores {
         let (report, reports) = channel();
         let mut cores = Self { threads: Vec::new(), siblings: siblings.clone(), ended: ended.clone() };
         let mut gates = Vec::new();
-        let handles = sockets.iter().map(OwnedFd::try_clone).collect::<Result<Vec<_>, _>>();
+        let handles =
+            sockets.iter().chain(&own_sockets).map(OwnedFd::try_clone).collect::<Result<Vec<_>, _>>();
         let handles = handles.map_err(system("a socket cannot be duplicated"))?;
         let open = Arc::new(open);
+        let mut own_sockets = own_sockets.into_iter();
         for ((mesh, cpu), socket) in meshes.into_iter().zip(cpus).zip(sockets) {
+            let own = own_sockets.next().map(|socket| (socket, Placing::Here));
+            let sockets = [(socket, Placing::Spread)].into_iter().chain(own).collect();
             let (go, gate) = channel();
             let seed = Seed {
                 cpu,
                 mesh,
-                socket,
+                sockets,
                 data_dir: data_dir.clone(),
                 options: options.clone(),
                 siblings: siblings.clone(),
@@ -250,7 +260,7 @@ impl Drop for EndBell {
 struct Seed {
     cpu: usize,
     mesh: Mesh,
-    socket: OwnedFd,
+    sockets: Doors,
     data_dir: Option<PathBuf>,
     options: UringOptions,
     siblings: Arc<Siblings>,
@@ -263,7 +273,7 @@ impl Seed {
         gate: &Receiver<()>,
         open: &dyn Fn(Opening<'_>) -> Result<M, E>,
     ) -> Exit {
-        let (mut host, mut machine, socket) = match self.open(open) {
+        let (mut host, mut machine, sockets) = match self.open(open) {
             Ok(opened) => opened,
             Err(error) => {
                 let _ = report.send(Err(error));
@@ -275,7 +285,7 @@ impl Seed {
             return Exit::Stopped;
         }
         let mut is_ready = false;
-        let exit = host.run(&mut machine, socket, || {
+        let exit = host.run(&mut machine, sockets, || {
             is_ready = true;
             let _ = report.send(Ok(()));
         });
@@ -289,8 +299,8 @@ impl Seed {
     fn open<M: Machine, E>(
         self,
         open: &dyn Fn(Opening<'_>) -> Result<M, E>,
-    ) -> Result<(Uring, M, OwnedFd), StartError<E>> {
-        let Self { cpu, mesh, socket, data_dir, options, siblings } = self;
+    ) -> Result<(Uring, M, Doors), StartError<E>> {
+        let Self { cpu, mesh, sockets, data_dir, options, siblings } = self;
         pin::pin(cpu)?;
         let data_dir = data_dir.as_ref().map(|dir| {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -301,7 +311,7 @@ impl Seed {
         let setup = Setup { options, data_dir: data_dir.transpose()?, disk: disk.clone(), mesh, siblings };
         let mut host = Uring::new(setup)?;
         let machine = open(Opening { core, host: &mut host, disk }).map_err(StartError::Machine)?;
-        Ok((host, machine, socket))
+        Ok((host, machine, sockets))
     }
 }
 
@@ -318,7 +328,7 @@ pub fn with_echo<T>(
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let (sockets, address) = super::bind(address, cpus.len()).map_err(|error| error.to_string())?;
     let options = UringOptions::default();
-    let plan = Plan { cpus, sockets, data_dir: None, options, clients_max: 10_000 };
+    let plan = Plan { cpus, sockets, own_sockets: Vec::new(), data_dir: None, options, clients_max: 10_000 };
     let cores = Cores::start(plan, |_| Ok::<_, std::convert::Infallible>(crate::host::Echo::new()))
         .map_err(|error| error.to_string())?;
     let value = until(address, cores.siblings());

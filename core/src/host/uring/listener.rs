@@ -1,4 +1,4 @@
-//! The listening socket of a core.
+//! The listening sockets of a core: its part of the port that all cores share, and the port of its own, if there is one.
 
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -9,8 +9,8 @@ use pinion_wal::Mono;
 use rustix::event::Timespec;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
+use super::Token;
 use super::ring::{Completion, Ring};
-use super::{Token, TokenKind};
 use crate::planted;
 
 /// A client that said nothing for so long is asked whether it is still there.
@@ -136,9 +136,24 @@ fn bound(address: SocketAddr, shared: bool) -> rustix::io::Result<OwnedFd> {
     Ok(socket)
 }
 
+/// Which core has the connections of a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placing {
+    /// One that has few: the port says nothing.
+    Spread,
+    /// This one: the client chose it by the port.
+    Here,
+}
+
+/// The sockets of a core, each of [`bind`].
+pub type Doors = Vec<(OwnedFd, Placing)>;
+
 /// A listening socket on the ring.
 pub struct Listener {
     socket: OwnedFd,
+    /// Which one of the core's it is.
+    number: u32,
+    placing: Placing,
     armed: bool,
     retry_at: Option<Mono>,
     stopped: bool,
@@ -153,17 +168,22 @@ pub enum Accepted {
 }
 
 impl Listener {
-    /// Accepts the clients of a socket that is listened on.
-    pub fn start(socket: OwnedFd, ring: &mut Ring) -> Self {
-        let mut listener = Self { socket, armed: false, retry_at: None, stopped: false };
+    /// Accepts the clients of a socket that is listened on, as number `number` of its core.
+    pub fn start(socket: OwnedFd, number: u32, placing: Placing, ring: &mut Ring) -> Self {
+        let mut listener = Self { socket, number, placing, armed: false, retry_at: None, stopped: false };
         listener.arm(ring);
         listener
+    }
+
+    /// Which core has its connections.
+    pub const fn placing(&self) -> Placing {
+        self.placing
     }
 
     /// Accepts no more. Who is in the backlog is refused when the socket is dropped.
     pub fn stop(&mut self, ring: &mut Ring) {
         if !std::mem::replace(&mut self.stopped, true) && self.armed {
-            super::ring::cancel(ring, Token::plain(TokenKind::Accept));
+            super::ring::cancel(ring, Token::accept(self.number));
         }
     }
 
@@ -202,7 +222,7 @@ impl Listener {
             let entry = opcode::AcceptMulti::new(types::Fd(self.socket.as_raw_fd()))
                 .flags(libc::SOCK_CLOEXEC)
                 .build();
-            super::ring::push_without_memory(ring, &entry, Token::plain(TokenKind::Accept));
+            super::ring::push_without_memory(ring, &entry, Token::accept(self.number));
         }
     }
 }
@@ -249,7 +269,7 @@ mod tests {
         };
         let (mut sockets, address) = bind((Ipv4Addr::LOCALHOST, 0).into(), 1).expect("loopback can be bound");
         // Nobody listens on the socket yet: every accept fails.
-        let mut listener = Listener::start(sockets.remove(0), &mut ring);
+        let mut listener = Listener::start(sockets.remove(0), 0, Placing::Spread, &mut ring);
         let mut now = Mono(1_000_000_000);
         for _ in 0..3 {
             let completion = next(&mut ring);

@@ -41,7 +41,7 @@ use spin::Spin;
 
 pub use cores::{Cores, Opening, Plan, StartError, with_echo};
 pub use error::RingError;
-pub use listener::{ListenError, bind};
+pub use listener::{Doors, ListenError, Placing, bind};
 pub use net::LINGER_MS;
 pub use probe::missing_operations;
 pub use siblings::Siblings;
@@ -99,9 +99,9 @@ pub struct Uring {
     disk: Disk,
     disk_ops: Option<DiskOps>,
     net: Net,
-    listener: Option<Listener>,
+    listeners: Vec<Listener>,
     /// To be listened on once every core is ready.
-    closed: Option<OwnedFd>,
+    closed: Doors,
     mesh: Mesh,
     siblings: Arc<Siblings>,
     clock: Clock,
@@ -152,8 +152,8 @@ impl Uring {
             disk,
             disk_ops: data_dir.map(DiskOps::new),
             net: Net::default(),
-            listener: None,
-            closed: None,
+            listeners: Vec::new(),
+            closed: Vec::new(),
             mesh,
             siblings,
             clock,
@@ -190,9 +190,9 @@ impl Uring {
     }
 
     /// Runs the machine until it has finished. `ready` is called once, when it says that clients may come; they may when
-    /// all cores have said so and `socket`, one of [`bind`], is listened on.
-    pub fn run(&mut self, machine: &mut impl Machine, socket: OwnedFd, ready: impl FnOnce()) -> Exit {
-        self.closed = Some(socket);
+    /// all cores have said so and the `sockets`, each of [`bind`], are listened on.
+    pub fn run(&mut self, machine: &mut impl Machine, sockets: Doors, ready: impl FnOnce()) -> Exit {
+        self.closed = sockets;
         let mut ready = Some(ready);
         // What the opening took is nobody's stall.
         drop(self.inbox.away().take());
@@ -269,7 +269,8 @@ impl Uring {
     }
 
     fn accepted(&mut self, completion: Completion) {
-        let Some(listener) = &mut self.listener else { return };
+        let Some(listener) = self.listeners.get_mut(completion.token.slot() as usize) else { return };
+        let placing = listener.placing();
         let Accepted::Socket(socket) = listener.accepted(completion, self.now, &mut self.ring) else {
             return;
         };
@@ -278,7 +279,11 @@ impl Uring {
             let _ = rustix::net::send(&socket, TOO_MANY_CLIENTS, rustix::net::SendFlags::DONTWAIT);
             return;
         }
-        match self.siblings.place(self.core) {
+        let placed = match placing {
+            Placing::Spread => self.siblings.place(self.core),
+            Placing::Here => self.siblings.stay(self.core),
+        };
+        match placed {
             own if own == self.core => self.open(socket),
             other => self.siblings.hand_over(other, socket),
         }
@@ -291,17 +296,17 @@ impl Uring {
     }
 
     fn has_news(&self) -> bool {
-        self.siblings.has_news(self.core, self.stop_seen, self.closed.is_some())
+        self.siblings.has_news(self.core, self.stop_seen, !self.closed.is_empty())
     }
 
     fn take_news(&mut self) {
-        if self.siblings.is_open()
-            && let Some(socket) = self.closed.take()
-        {
-            self.listener = Some(Listener::start(socket, &mut self.ring));
+        if self.siblings.is_open() {
+            for (number, (socket, placing)) in (0..).zip(std::mem::take(&mut self.closed)) {
+                self.listeners.push(Listener::start(socket, number, placing, &mut self.ring));
+            }
         }
         if self.siblings.is_stopping() && !std::mem::replace(&mut self.stop_seen, true) {
-            if let Some(listener) = &mut self.listener {
+            for listener in &mut self.listeners {
                 listener.stop(&mut self.ring);
             }
             self.inbox.push(Event::Stop);
@@ -347,11 +352,9 @@ impl Uring {
 
     /// Submits what is queued and waits for the next turn's events.
     fn enter(&mut self) {
-        let deadlines = [
-            self.outbox.take_deadline(),
-            self.net.cut_lingering(self.now),
-            self.listener.as_mut().and_then(|listener| listener.retry(self.now, &mut self.ring)),
-        ];
+        let Self { listeners, ring, now, .. } = self;
+        let retry = listeners.iter_mut().filter_map(|listener| listener.retry(*now, ring)).min();
+        let deadlines = [self.outbox.take_deadline(), self.net.cut_lingering(self.now), retry];
         let deadline = deadlines.into_iter().flatten().min();
         if self.outbox.take_run_again() {
             return self.enter_ring(Wait::No);

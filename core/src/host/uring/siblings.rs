@@ -126,6 +126,12 @@ impl Siblings {
         CoreId(u16::try_from(chosen).expect("cores are counted in 16 bits"))
     }
 
+    /// Counts a connection of `own` that is to stay there.
+    pub(super) fn stay(&self, own: CoreId) -> CoreId {
+        self.members[usize::from(own.0)].conns.fetch_add(1, Ordering::Relaxed);
+        own
+    }
+
     /// Forgets a connection of `core` that was admitted and placed.
     pub(super) fn gone(&self, core: CoreId) {
         self.members[usize::from(core.0)].conns.fetch_sub(1, Ordering::Relaxed);

@@ -150,7 +150,7 @@ fn a_client_too_many_is_refused_in_the_words_of_redis() {
     let cpus = vec![pin::available()[0]];
     let (sockets, address) = bind(LOOPBACK, 1).expect("loopback can be bound");
     let options = UringOptions::default();
-    let plan = Plan { cpus, sockets, data_dir: None, options, clients_max: 1 };
+    let plan = Plan { cpus, sockets, own_sockets: Vec::new(), data_dir: None, options, clients_max: 1 };
     let cores = Cores::start(plan, |_| Ok::<_, std::convert::Infallible>(crate::host::Echo::new()));
     let cores = cores.expect("the host starts on this kernel");
     let mut first = connect(address);
@@ -181,7 +181,7 @@ fn a_core_that_cannot_open_ends_them_all_and_nobody_could_connect() {
     let cpus = vec![pin::available()[0]];
     let (sockets, address) = bind(LOOPBACK, 1).expect("loopback can be bound");
     let options = UringOptions::default();
-    let plan = Plan { cpus, sockets, data_dir: None, options, clients_max: 1 };
+    let plan = Plan { cpus, sockets, own_sockets: Vec::new(), data_dir: None, options, clients_max: 1 };
     let started = Cores::start(plan, move |_| {
         assert!(TcpStream::connect(address).is_err(), "a core that is not open listens already");
         Err::<crate::host::Echo, _>("the machine is broken".to_owned())
@@ -255,7 +255,14 @@ fn messages_reach_sleeping_cores_over_real_rings() {
         return eprintln!("NOT RUN: needs 2 CPUs");
     }
     let (sockets, address) = bind(LOOPBACK, 2).expect("loopback can be bound");
-    let plan = Plan { cpus, sockets, data_dir: None, options: UringOptions::default(), clients_max: 9 };
+    let plan = Plan {
+        cpus,
+        sockets,
+        own_sockets: Vec::new(),
+        data_dir: None,
+        options: UringOptions::default(),
+        clients_max: 9,
+    };
     let cores = Cores::start(plan, |opening| {
         Ok::<_, std::convert::Infallible>(Relay { core: opening.core, cores: 2, conn: None })
     });
@@ -280,7 +287,7 @@ fn with_machine<M: Machine>(
 ) {
     let cpus = vec![pin::available()[0]];
     let (sockets, address) = bind(LOOPBACK, 1).expect("loopback can be bound");
-    let plan = Plan { cpus, sockets, data_dir: None, options, clients_max: 100 };
+    let plan = Plan { cpus, sockets, own_sockets: Vec::new(), data_dir: None, options, clients_max: 100 };
     let cores = Cores::start(plan, move |_| Ok::<_, std::convert::Infallible>(machine()));
     let cores = cores.expect("the host starts on this kernel");
     until(address, cores.siblings());

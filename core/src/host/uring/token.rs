@@ -11,7 +11,7 @@ pub struct Token(u64);
 pub enum TokenKind {
     /// Nobody waits for it.
     Ignored,
-    /// A connection was accepted.
+    /// A connection was accepted, by the number of the listener.
     Accept,
     /// Bytes, or the end, of a connection.
     Receive,
@@ -40,6 +40,10 @@ const GENERATION_MASK: u32 = 0x00ff_ffff;
 impl Token {
     pub const fn plain(kind: TokenKind) -> Self {
         Self((kind as u64) << 56)
+    }
+
+    pub const fn accept(listener: u32) -> Self {
+        Self(Self::plain(TokenKind::Accept).0 | listener as u64)
     }
 
     pub const fn disk(slot: u32) -> Self {

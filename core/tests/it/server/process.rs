@@ -103,7 +103,12 @@ impl Server {
 
     /// A client.
     pub fn connect(&self) -> Client {
-        let stream = TcpStream::connect(self.address).expect("it listens");
+        self.connect_to(self.address.port())
+    }
+
+    /// A client of another port.
+    pub fn connect_to(&self, port: u16) -> Client {
+        let stream = TcpStream::connect((self.address.ip(), port)).expect("it listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
         Client { stream: BufReader::new(stream) }
     }
