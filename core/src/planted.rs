@@ -11,6 +11,9 @@
 //! | `open-without-password` | any address is listened on, password or not |
 //! | `password-shown` | the debug output of a configuration holds the password |
 //! | `password-not-asked` | a connection may do everything before it gave the password |
+//! | `reply-held-back` | a reply that counts as sent waits for up to twelve milliseconds |
+//! | `trail-of-another-flight` | the stages of a request that another core serves begin with those of an earlier one |
+//! | `core-kept-busy` | no bug, but what `pinionctl latency` is to find: the last core works 20 ms on every request |
 //! | `error-without-remedy` | errors of start-up give the bare reason of the system, or none |
 
 pub use pinion_wal::planted::is;

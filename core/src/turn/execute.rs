@@ -6,8 +6,11 @@ use super::Core;
 use super::depart::OpenBatch;
 use super::owner::Owner;
 use crate::message::{Item, Items, ReadAfter};
+use crate::planted;
 use crate::stages::Stage;
 
+/// How long a core that a planted bug keeps busy is so, in each turn with requests, in microseconds.
+const KEPT_BUSY_MICROS: u64 = 20_000;
 /// Reads that are prefetched together.
 const WINDOW: usize = 16;
 
@@ -47,6 +50,10 @@ impl<O: Owner> Core<O> {
         }
         for flight in departure.flights() {
             self.desk.flights.get_mut(flight).trail.mark(Stage::Route, parsed);
+        }
+        if planted::is("core-kept-busy") && self.id.0 + 1 == self.settings.cores {
+            let end = parsed + KEPT_BUSY_MICROS * self.ticks.per_micro();
+            while self.ticks.now() < end {}
         }
         self.carry_out(self.id, Items::of(&departure.reads), parsed);
         let read_flight = departure.read_flight.take();

@@ -1,13 +1,18 @@
 //! Phase 6: sends, back-pressure and the ends of connections.
 
+use pinion_wal::Mono;
+
 use super::Core;
 use super::owner::Owner;
 use crate::conn::{Connection, Phase};
+use crate::planted;
 use crate::{ConnId, Outbox};
 
 /// While replies are refused for want of memory, a client that seems to have taken nothing for so long is looked at, in
 /// milliseconds. If it has taken nothing since it was looked at before, it is closed.
 const UNTAKEN_MILLIS_MAX: u64 = 10_000;
+/// Within such spans of time a planted delay holds replies back, three in a row.
+const HELD_BACK_NANOS: u64 = 4_000_000;
 /// One such client at a time: the memory of one that was closed is free by then.
 pub(super) const LOOK_MILLIS: u64 = 1_000;
 
@@ -61,6 +66,14 @@ impl<O: Owner> Core<O> {
         connection.listed = false;
         if connection.phase == Phase::Closing {
             return;
+        }
+        if !connection.out.is_empty() && planted::is("reply-held-back") {
+            // Its stages have ended, and it is sent within every fourth span of time only.
+            let span = self.now.mono.0 / HELD_BACK_NANOS;
+            if span % 4 < 3 {
+                outbox.wake_at(Mono((span + 3 - span % 4) * HELD_BACK_NANOS));
+                return self.desk.list(conn);
+            }
         }
         if !connection.out.is_empty() {
             let full = std::mem::replace(&mut connection.out, outbox.buffer());

@@ -3,6 +3,7 @@
 
 mod admin;
 mod cluster;
+mod latency;
 mod memory;
 mod process;
 

@@ -66,7 +66,33 @@ fn bugs_of_a_server_are_caught() {
         ("replies-never-pause", "turn::pressure::a_slow_reader_stops_being_read_from_and_loses_nothing"),
         ("password-not-asked", "turn::pressure::a_password_stands_before_every_command"),
         ("error-without-remedy", "server::a_busy_port_leaves_nothing_half_started"),
+        ("trail-of-another-flight", "turn::latency::clients_wait_for_what_stages_name"),
+        ("reply-held-back", "turn::latency::clients_wait_for_what_stages_name"),
+        ("reply-held-back", "server::latency::stages_name_what_clients_wait_for"),
     ] {
         assert_caught(bug, &[test]);
     }
+}
+
+/// A core that is kept busy for 20 ms is told as a stall of that core and of the phase, and its requests wait in that stage;
+/// the other core has neither.
+#[test]
+fn a_core_kept_busy_is_caught_and_named() {
+    plant("core-kept-busy");
+    let mut host = memory_node(seed(43), 2, 4, World::default(), |_| {});
+    let clients = [host.connect(0), host.connect(1)];
+    for number in 0..8 {
+        expect(&mut host, clients[1], &words(&format!("SET k{number} 1")), "+OK\r\n");
+        expect(&mut host, clients[0], &words("PING"), "+PONG\r\n");
+    }
+    let samples: Vec<_> = host.machines().map(Core::sample).collect();
+    let longest = |core: usize, name: &str| {
+        let series = samples[core].series.iter().find(|series| series.name == name);
+        series.map_or(0, |series| series.max)
+    };
+    assert!(longest(1, "stall/requests") >= 20_000_000 && longest(1, "command/set/admit") >= 20_000_000);
+    let stalls = samples[0].series.iter().filter(|series| series.name.starts_with("stall/"));
+    assert_eq!(stalls.count(), 0);
+    assert!(longest(0, "command/ping/total") < 5_000_000);
+    plant("");
 }

@@ -23,6 +23,7 @@ fn stages_sum_exactly_on_every_core() {
     for core in host.machines() {
         let stages = core.stages();
         stages.check();
+        assert_eq!(stages.displaced_ticks(), 0, "a mark is not that of its request");
         let (sums, whole) = stages.sums_ticks();
         assert_eq!(sums.iter().sum::<u64>(), whole);
         requests += stages.requests();
