@@ -108,6 +108,13 @@ pub enum Event {
         /// The message.
         chunk: Chunk,
     },
+    /// What [`Outbox::chore`](crate::Outbox::chore) asked for is done, or refused.
+    ChoreDone {
+        /// The ticket it was asked with.
+        ticket: u32,
+        /// The answer: [`chore::read_answer`](crate::chore::read_answer).
+        chunk: Chunk,
+    },
     /// The server shall stop: answer what is in flight, then call [`Outbox::finish`](crate::Outbox::finish). The host
     /// has stopped accepting. Comes once.
     Stop,
@@ -222,6 +229,14 @@ impl Inbox {
         let len = u32::try_from(message.len()).expect("a message is below 4 GiB");
         self.messages.push(message);
         self.events.push(Event::Message { from, chunk: Chunk { place, len } });
+    }
+
+    /// For hosts: a chore is done.
+    pub fn push_chore_done(&mut self, ticket: u32, answer: Vec<u8>) {
+        let place = Place::Message(u32::try_from(self.messages.len()).expect("few messages per turn"));
+        let len = u32::try_from(answer.len()).expect("an answer is short");
+        self.messages.push(answer);
+        self.events.push(Event::ChoreDone { ticket, chunk: Chunk { place, len } });
     }
 
     /// For hosts: empties the inbox. The buffers of messages go to `message`, those of the slab to `buffer`.

@@ -112,8 +112,7 @@ fn fields(section: &str, seen: &Seen<'_>, settings: &Settings, now: Now) -> Vec<
 
 /// The value of a setting as CONFIG GET shows it.
 fn setting(settings: &Settings, name: &str) -> String {
-    let found = settings.config.iter().find(|(known, _)| known == name);
-    found.map_or_else(String::new, |(_, value)| value.clone())
+    settings.live.newest().shown.get(name).cloned().unwrap_or_default()
 }
 
 fn server(counters: &Counters, settings: &Settings, now: Now) -> Vec<(&'static str, String)> {

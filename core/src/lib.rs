@@ -7,6 +7,7 @@
 //! chunks, the clock's word and published snapshots.
 
 pub mod admin;
+pub mod chore;
 pub mod cluster;
 pub mod command;
 pub mod config;

@@ -15,13 +15,13 @@ fn main() -> ExitCode {
     let flags = config::flags(&config::command().get_matches());
     let read = |path: &Path| std::fs::read_to_string(path);
     let env = |name: &str| std::env::var(name).ok();
-    let config =
-        Given::collect(&flags, &env, &read).and_then(|given| given.resolve(&node::look_at_hardware(), &read));
-    let config = match config {
+    let hardware = node::look_at_hardware();
+    let load = || Given::collect(&flags, &env, &read).and_then(|given| given.resolve(&hardware, &read));
+    let config = match load() {
         Ok(config) => config,
         Err(error) => return refuse(&error),
     };
-    match node::run(&config, &mut |line| println!("pinion: {line}")) {
+    match node::run(&config, &load, &mut |line| println!("pinion: {line}")) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("pinion: {error}");

@@ -83,6 +83,8 @@ pub enum Subject {
     ResetSlowest,
     /// All that it measured.
     Latency,
+    /// To count from zero in INFO.
+    ResetStatistics,
 }
 
 impl Subject {
@@ -98,6 +100,7 @@ impl Subject {
             7 => Self::Slowest,
             8 => Self::ResetSlowest,
             9 => Self::Latency,
+            10 => Self::ResetStatistics,
             _ => panic!("a sibling core asked an unknown question"),
         }
     }
@@ -498,6 +501,7 @@ mod tests {
             Subject::Slowest,
             Subject::ResetSlowest,
             Subject::Latency,
+            Subject::ResetStatistics,
         ] {
             let mut bytes = Vec::new();
             put_question(&mut bytes, 8, 1, subject);

@@ -101,6 +101,36 @@ counters! {
     output_bytes_per_second,
 }
 
+impl Counters {
+    /// What was counted since then; what is held at a moment stays.
+    #[must_use]
+    pub fn since(&self, then: &Self) -> Self {
+        let mut counted = *self;
+        let mut subtract = |of: fn(&mut Self) -> &mut u64| {
+            let before = *of(&mut then.clone());
+            let number = of(&mut counted);
+            *number = number.saturating_sub(before);
+        };
+        subtract(|of| &mut of.commands);
+        subtract(|of| &mut of.errors);
+        subtract(|of| &mut of.writes);
+        subtract(|of| &mut of.reads);
+        subtract(|of| &mut of.batches);
+        subtract(|of| &mut of.connections_received);
+        subtract(|of| &mut of.input_bytes);
+        subtract(|of| &mut of.output_bytes);
+        subtract(|of| &mut of.replies_refused);
+        subtract(|of| &mut of.inputs_refused);
+        subtract(|of| &mut of.clients_cut);
+        subtract(|of| &mut of.turns_stalled);
+        subtract(|of| &mut of.turns);
+        subtract(|of| &mut of.requests_forwarded);
+        subtract(|of| &mut of.keyspace_hits);
+        subtract(|of| &mut of.keyspace_misses);
+        counted
+    }
+}
+
 /// A rate is that of the last window of at least so many milliseconds.
 const WINDOW_MILLIS: u64 = 1_000;
 

@@ -10,6 +10,7 @@ mod error;
 mod hardware;
 mod limits;
 mod news;
+mod reload;
 mod start;
 mod watch;
 
@@ -21,5 +22,6 @@ pub use error::NodeError;
 pub use hardware::look as look_at_hardware;
 pub use limits::make_room_for;
 pub use news::News;
+pub use reload::{Load, Reload};
 pub use start::run;
 pub use watch::watch;

@@ -11,6 +11,7 @@
 
 use pinion_wal::Mono;
 
+use crate::chore::Chore;
 use crate::{ConnId, CoreId};
 
 /// Buffers kept for reuse; more are freed.
@@ -36,6 +37,10 @@ pub enum Action {
     ResumeReceive(ConnId),
     /// Deliver to a sibling core.
     Message(CoreId, Vec<u8>),
+    /// Carry out beside the cores; answered by [`Event::ChoreDone`](crate::Event::ChoreDone) with the same ticket.
+    Chore(u32, Chore),
+    /// Ask every core of the node to stop.
+    StopNode,
 }
 
 /// How a core ends.
@@ -113,6 +118,16 @@ impl Outbox {
     /// Sends `message` to a sibling core; never to the own one. It arrives in order, once, and is opaque to the mesh.
     pub fn message(&mut self, to: CoreId, message: Vec<u8>) {
         self.actions.push(Action::Message(to, message));
+    }
+
+    /// Has something carried out beside the cores, which may take long. Its answer names the ticket.
+    pub fn chore(&mut self, ticket: u32, chore: Chore) {
+        self.actions.push(Action::Chore(ticket, chore));
+    }
+
+    /// Asks every core of the node to stop, this one included: [`Event::Stop`](crate::Event::Stop) follows.
+    pub fn stop_node(&mut self) {
+        self.actions.push(Action::StopNode);
     }
 
     /// The next turn must begin at `at` at the latest, whatever happens. The least of all calls of a turn holds.

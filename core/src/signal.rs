@@ -1,13 +1,22 @@
-//! Signals that ask the server to stop, as something to wait for.
+//! Signals that ask the server to stop or to reload, as something to wait for.
 #![expect(unsafe_code, reason = "signal masks are set by calls of libc")]
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 
-/// The signals that ask for a stop.
-const STOPPING: [i32; 2] = [libc::SIGTERM, libc::SIGINT];
+/// The signals that ask for a stop, and the one that asks to read the configuration again.
+const TAKEN: [i32; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
 
-/// The stop signals of this process, taken from their default fate.
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// To stop.
+    Stop,
+    /// To read the configuration again.
+    Reload,
+}
+
+/// The signals of this process that the server takes, taken from their default fate.
 pub struct StopSignals {
     descriptor: OwnedFd,
 }
@@ -19,7 +28,7 @@ impl StopSignals {
         let descriptor = unsafe {
             let mut set = std::mem::zeroed();
             libc::sigemptyset(&raw mut set);
-            for signal in STOPPING {
+            for signal in TAKEN {
                 libc::sigaddset(&raw mut set, signal);
             }
             let refused = libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
@@ -36,11 +45,12 @@ impl StopSignals {
     }
 
     /// Takes a signal that has arrived.
-    pub fn next(&self) -> Option<i32> {
+    pub fn next(&self) -> Option<Asked> {
         let mut info = [0_u8; size_of::<libc::signalfd_siginfo>()];
         let read = rustix::io::read(&self.descriptor, &mut info).ok()?;
         let number: [u8; 4] = info[..4].try_into().expect("four bytes");
-        (read == info.len()).then(|| i32::from_ne_bytes(number))
+        let asked = if i32::from_ne_bytes(number) == libc::SIGHUP { Asked::Reload } else { Asked::Stop };
+        (read == info.len()).then_some(asked)
     }
 }
 
@@ -68,8 +78,10 @@ mod tests {
             let signals = StopSignals::take_over().expect("signals can be taken over");
             assert_eq!(signals.next(), None);
             raise_here(libc::SIGTERM);
-            (signals.next(), signals.next())
+            let first = signals.next();
+            raise_here(libc::SIGHUP);
+            (first, signals.next())
         });
-        assert_eq!(taken.join().expect("the thread ends"), (Some(libc::SIGTERM), None));
+        assert_eq!(taken.join().expect("the thread ends"), (Some(Asked::Stop), Some(Asked::Reload)));
     }
 }

@@ -152,6 +152,14 @@ impl Slow {
         }
     }
 
+    /// Changes what stands in the log; the oldest that are too many are dropped.
+    pub fn set_log(&mut self, above_micros: i64, max: usize) {
+        self.log_max = max.min(LOG_MAX);
+        self.log_above_nanos = u64::try_from(above_micros).ok().map(|micros| micros.saturating_mul(1_000));
+        let beyond = self.log.len().saturating_sub(self.log_max);
+        self.log.drain(..beyond);
+    }
+
     /// Whether a request of so many nanoseconds is to be kept.
     #[inline]
     #[must_use]

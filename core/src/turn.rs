@@ -52,13 +52,16 @@ use pinion_shard::{CoreId, Groups};
 use pinion_wal::task::{Class, Tasks};
 use pinion_wal::{Mono, Ticks};
 
+use crate::chore::Chore;
 use crate::cluster::Topology;
+use crate::config::Live;
 use crate::conn::Conns;
 use crate::host::{Machine, Now};
 use crate::ledger::Leases;
 use crate::message::{self, Subject};
-use crate::metrics::Pace;
+use crate::metrics::{Counters, Pace};
 use crate::planted;
+use crate::publish::Seen;
 use crate::resp::Arguments;
 use crate::route::Routes;
 use crate::slow::Slow;
@@ -84,6 +87,8 @@ const STOP_MILLIS_MAX: u64 = 5_000;
 /// A pinned core. See the module page.
 pub struct Core<O> {
     settings: Rc<Settings>,
+    /// What may change while the server runs, as of this turn.
+    live: Seen<Live>,
     id: CoreId,
     routes: Routes,
     /// What cluster clients are told, in cluster mode.
@@ -113,6 +118,8 @@ pub struct Core<O> {
     own_flight: Option<u32>,
     /// Questions to sibling cores: to whom, for which gathering, about what.
     questions: Vec<(u16, u32, Subject)>,
+    /// What is to be carried out beside the cores, by the gathering that waits for it.
+    chores: Vec<(u32, Chore)>,
     /// Replies of this core are written here first.
     reply: Vec<u8>,
     turn: u64,
@@ -120,6 +127,10 @@ pub struct Core<O> {
     /// The counter at the beginning of this turn.
     begun_ticks: u64,
     next_client: u64,
+    /// A client asked for the end of the server in this turn.
+    stop_asked: bool,
+    /// Counters at the last CONFIG RESETSTAT.
+    counted_before: Counters,
     stopping: Option<Mono>,
     /// Whether this core was stopped and nothing of its own is in flight: it asks nothing of others any more.
     quiet: bool,
@@ -143,6 +154,7 @@ impl<O: Owner> Core<O> {
     #[must_use]
     pub fn new(settings: Rc<Settings>, routes: Routes, owner: O, tasks: Tasks, ticks: Rc<dyn Ticks>) -> Self {
         let (id, cores) = (settings.core, settings.cores);
+        let live = settings.live.seen();
         assert!(id.0 < cores, "core {id} of {cores}");
         let topology = settings
             .cluster
@@ -158,7 +170,7 @@ impl<O: Owner> Core<O> {
             desk: Desk::new(id, cores, &settings.budgets),
             leases: Leases::of(&settings.budgets),
             stages: Stages::new(),
-            slow: Slow::new(settings.slowlog_above_micros, settings.slowlog_max),
+            slow: Slow::new(live.slowlog_above_micros, live.slowlog_max),
             stalls: Stalls::default(),
             syncs: Syncs::default(),
             unsent: Spread::default(),
@@ -170,16 +182,20 @@ impl<O: Owner> Core<O> {
             foreign: Vec::new(),
             own_flight: None,
             questions: Vec::new(),
+            chores: Vec::new(),
             reply: Vec::new(),
             turn: 0,
             now: Now::default(),
             begun_ticks: 0,
             next_client: 0,
+            stop_asked: false,
+            counted_before: Counters::default(),
             stopping: None,
             quiet: false,
             quiet_cores: 0,
             cut_after: Mono::default(),
             settings,
+            live,
         }
     }
 
@@ -298,6 +314,13 @@ impl<O: Owner> Core<O> {
         [counters.commands, counters.input_bytes, counters.output_bytes]
     }
 
+    /// Takes over settings that changed.
+    fn look_at_live(&mut self) {
+        if self.live.look() {
+            self.slow.set_log(self.live.slowlog_above_micros, self.live.slowlog_max);
+        }
+    }
+
     /// Lets the budgets of this core follow what it holds.
     fn follow_leases(&mut self) {
         let Self { leases, owner, desk, .. } = self;
@@ -355,8 +378,8 @@ impl<O: Owner> Core<O> {
 
     /// Records the replies that left in this turn.
     fn record(&mut self, end: u64) {
-        let Self { settings, stages, slow, ticks, now, .. } = self;
-        let record = settings.latency_tracking.then(|| Record {
+        let Self { live, stages, slow, ticks, now, .. } = self;
+        let record = live.latency_tracking.then(|| Record {
             stages,
             slow,
             ticks_per_micro: ticks.per_micro(),
@@ -374,6 +397,7 @@ impl<O: Owner> Machine for Core<O> {
         self.begun_ticks = begun;
         self.desk.counters.turns += 1;
         self.note_away(inbox);
+        self.look_at_live();
         let busy = !inbox.is_empty();
         self.begin_groups();
         let applied = self.ticks.now();
@@ -396,6 +420,9 @@ impl<O: Owner> Machine for Core<O> {
         self.pace.follow(self.now.mono, self.paced());
         let over = self.ticks.now();
         self.note_stall([begun, applied, taken_in, departed, grouped, end, over]);
+        if std::mem::take(&mut self.stop_asked) {
+            outbox.stop_node();
+        }
         self.end_if_over(outbox);
         let pages = !self.desk.next_pages.is_empty();
         self.set_deadline(ready || more || left || pages, outbox);

@@ -2,6 +2,7 @@
 
 use pinion_shard::{Command, Key, List, Read, TypeFilter};
 
+use crate::chore::Chore;
 use crate::resp::Request;
 
 /// What is to be done.
@@ -41,6 +42,8 @@ pub enum Action<'a> {
     Local(Local),
     /// Answered by whoever knows more than the connection.
     Report(Report),
+    /// Carried out beside the cores, and answered when it is done.
+    Chore(Chore),
 }
 
 /// A request with any number of keys. Its keys may lie in several groups: then it is split, and the replies are merged.
@@ -229,6 +232,12 @@ pub enum Local {
     ClientHelp,
     /// CONFIG GET.
     ConfigGet,
+    /// CONFIG SET, of names and values in turn.
+    ConfigSet,
+    /// LASTSAVE.
+    LastSave,
+    /// SHUTDOWN: the server stops, and the connection is closed without a reply.
+    Shutdown,
     /// CONFIG HELP.
     ConfigHelp,
     /// SLOWLOG HELP.
@@ -268,4 +277,11 @@ pub enum Report {
     Latency,
     /// PINION FLUSH: flush the memtables of every core.
     Flush,
+    /// The same under the names that the oracle has for it: SAVE, BGSAVE, BGREWRITEAOF.
+    Save {
+        /// What is answered.
+        says: &'static str,
+    },
+    /// CONFIG RESETSTAT: INFO counts from zero.
+    ResetStatistics,
 }

@@ -45,6 +45,8 @@ pub trait Server {
     fn is_cluster(&self) -> bool {
         false
     }
+    /// Changes settings, given by name: all of them or, with the reason, none.
+    fn set(&self, changes: &[(&str, &str)]) -> Result<(), String>;
     /// Hands every setting and its value to `each`, in the order in which CONFIG GET is to show them.
     fn settings(&self, each: &mut dyn FnMut(&str, &str));
 }
@@ -93,6 +95,13 @@ pub fn answer(
         Local::ClientGetName => encoder.bulk(&client.name),
         Local::ClientSetName => refusable(connection::set_name(request, client, out), client, out),
         Local::ConfigGet => refusable(config_get(request, server, &mut encoder), client, out),
+        Local::ConfigSet => match config_set(request, server) {
+            Ok(()) => encoder.ok(),
+            Err(why) => encoder.error(format!("ERR {why}").as_bytes()),
+        },
+        // Everything that was answered is on the disk.
+        Local::LastSave => encoder.integer((server.time_us() / 1_000_000) as i64),
+        Local::Shutdown => return Done::Close,
         Local::Time => time(server, &mut encoder),
         Local::CommandHelp => help::write("COMMAND", help::COMMAND, &mut encoder),
         Local::ClientHelp => help::write("CLIENT", help::CLIENT, &mut encoder),
@@ -141,6 +150,13 @@ fn config_get<'a>(
         encoder.bulk(value.as_bytes());
     }
     Ok(())
+}
+
+fn config_set(request: &Request<'_>, server: &impl Server) -> Result<(), String> {
+    let texts: Vec<String> =
+        request.args(2).map(|argument| String::from_utf8_lossy(argument).into_owned()).collect();
+    let changes: Vec<(&str, &str)> = texts.chunks_exact(2).map(|pair| (&pair[0][..], &pair[1][..])).collect();
+    server.set(&changes)
 }
 
 fn time(server: &impl Server, encoder: &mut Encoder<'_>) {

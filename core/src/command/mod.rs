@@ -5,6 +5,7 @@
 //!            Action::Write, Read, Keyed, Scan, DbSize, FlushAll   to the owners of the keys; replies through `encode`
 //!            Action::Local                                        answered at once by `answer`
 //!            Action::Report                                       by whoever knows all cores
+//!            Action::Chore                                        beside the cores, where files may be touched
 //! ```
 //!
 //! [`TABLE`] is the only list of commands. Replies and errors are those of redis-server 7.0.15, word for word; where they
@@ -31,6 +32,12 @@
 //! | CLUSTER ADDSLOTS, MEET, RESET and what else changes slots or nodes | done | `ERR This server lays out …` |
 //! | CLUSTER NODES, the port of the bus | the port + 10000 | 0: there is none |
 //! | a command for a slot of another node, in cluster mode | `MOVED …` | carried out |
+//! | SAVE, BGSAVE, BGREWRITEAOF | write a snapshot, or the log anew | flush the rows in memory to tables, so that the log behind them may go: every acknowledged write is on the disk before and after |
+//! | LASTSAVE | when a snapshot was written | now: all that was acknowledged is saved |
+//! | SHUTDOWN, its options | choose whether a snapshot is written | change nothing |
+//! | CONFIG SET of what cannot change, to the value that it has | refused | `OK` |
+//! | CONFIG SET of `slowlog-max-len` above 4096 | taken | refused |
+//! | CONFIG SET of settings that only redis-server has | taken | `ERR Unknown option …` |
 //! | HELP of containers | all subcommands of Redis | those that are there |
 //! | CONFIG GET of a name given twice in another case | once | each as it was given |
 

@@ -4,6 +4,7 @@
 
 pub(super) mod bits;
 pub(super) mod keyspace;
+pub(super) mod server;
 pub(super) mod string;
 
 use pinion_shard::Key;

@@ -6,6 +6,7 @@
 
 mod error;
 mod file;
+mod live;
 mod table;
 mod values;
 
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 use clap::{Arg, ArgAction, Command};
 
 pub use error::{ConfigError, Source};
+pub use live::{Live, LiveError, reloadable};
 pub use table::{Kind, SETTINGS, Setting};
 
 use crate::planted;
@@ -82,6 +84,8 @@ pub struct Config {
     pub slowlog_max: usize,
     /// Groups whose losses are accepted by this start.
     pub accept_losses: Vec<u32>,
+    /// The file that it was read from, if any.
+    pub file: Option<PathBuf>,
     /// Every setting as it was given or defaulted, secrets left out, by name.
     pub shown: Vec<(&'static str, String)>,
 }
@@ -220,6 +224,7 @@ impl Given {
                 .map_or(SLOWLOG_MAX, |entries| usize::try_from(entries).expect("small")),
             accept_losses: self.value("accept-loss", parse_groups)?.unwrap_or_default(),
             cpus,
+            file: self.values.get("config").map(|(_, path)| PathBuf::from(path)),
             shown: Vec::new(),
         };
         let exposed = config.password.is_none() && !config.bind.is_loopback();

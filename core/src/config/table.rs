@@ -34,6 +34,8 @@ pub struct Setting {
     pub default: &'static str,
     /// One line.
     pub docs: &'static str,
+    /// Whether it may change while the server runs.
+    pub reloads: bool,
 }
 
 impl Setting {
@@ -57,7 +59,13 @@ const fn setting(
     default: &'static str,
     docs: &'static str,
 ) -> Setting {
-    Setting { name, kind, value_name, default, docs }
+    Setting { name, kind, value_name, default, docs, reloads: false }
+}
+
+impl Setting {
+    const fn reloads(self) -> Self {
+        Self { reloads: true, ..self }
+    }
 }
 
 /// Every setting.
@@ -145,21 +153,24 @@ pub const SETTINGS: &[Setting] = &[
         "yes|no",
         "yes",
         "Record how long requests take; without, they are only counted",
-    ),
+    )
+    .reloads(),
     setting(
         "slowlog-log-slower-than",
         Kind::Count,
         "MICROS",
         "10000",
         "Requests that take so many microseconds stand in the slow log; -1: none do",
-    ),
+    )
+    .reloads(),
     setting(
         "slowlog-max-len",
         Kind::Count,
         "N",
         "128",
         "Requests that the slow log keeps, at most (0 to 4096)",
-    ),
+    )
+    .reloads(),
     setting(
         "accept-loss",
         Kind::Groups,

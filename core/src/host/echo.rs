@@ -77,6 +77,7 @@ impl Machine for Echo {
                 }
                 Event::Closed { conn } => drop(self.conns.remove(&conn)),
                 Event::Message { .. } => {}
+                Event::ChoreDone { .. } => unreachable!("an echo asks for nothing"),
                 Event::Stop => self.stopping = true,
             }
         }

@@ -16,15 +16,16 @@ use pinion_wal::disk::{Disk, SyncTimes, block_on};
 use pinion_wal::task::Tasks;
 use rustix::rand::{GetRandomFlags, getrandom};
 
-use super::{Directory, News, NodeError, allocator, make_room_for, watch};
+use super::{Directory, Load, News, NodeError, Reload, allocator, make_room_for, watch};
 use crate::admin::http::Port;
 use crate::admin::{Board, Reporter};
 use crate::cluster::Advertising;
-use crate::config::{Config, Secret};
+use crate::config::{Config, Live, Secret};
 use crate::host::uring::{Cores, Opening, Plan, StartError, UringOptions, bind};
 use crate::host::{Machine, Now, Tsc};
 use crate::ledger::{Leases, Ledger, RECEIVE_BUFFER_BYTES, Use};
-use crate::signal::StopSignals;
+use crate::publish::Published;
+use crate::signal::{Asked, StopSignals};
 use crate::turn::{Core, Settings};
 use crate::{Inbox, Outbox};
 
@@ -35,11 +36,11 @@ const MEMTABLE_SEAL_PART: usize = 4;
 /// has to find it first, a few hundredths on bare metal.
 const WARM_BYTES_MAX: usize = 256 << 20;
 
-/// Serves until a signal, or until a core must not go on. `say` is told, in lines for people, what happens.
+/// Serves until a signal, or until a core must not go on. `load` reads the configuration again. `say` is told, in lines for people, what happens.
 ///
 /// # Errors
 /// When the node cannot be started, or ended other than by being asked to.
-pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<(), NodeError> {
+pub fn run(config: &Config, load: Load<'_>, say: &mut dyn FnMut(&str)) -> Result<(), NodeError> {
     allocator::give_back_what_is_freed();
     let signals = StopSignals::take_over()
         .map_err(|cause| NodeError::System { what: "signals cannot be taken over", cause })?;
@@ -68,7 +69,7 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<(), NodeError> 
     }
     let board = node.board.clone();
     let (layout, cores, news) = (node.layout.clone(), config.cpus.len(), node.news.clone());
-    let vitals = node.settings.vitals.clone();
+    let (vitals, live) = (node.settings.vitals.clone(), node.settings.live.clone());
     let plan = Plan {
         cpus: config.cpus.clone(),
         sockets,
@@ -81,7 +82,7 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<(), NodeError> 
         },
         clients_max: config.clients_max,
     };
-    let mut asked = || signals.next().is_some();
+    let mut asked = || signals.next() == Some(Asked::Stop);
     let cores_running = match Cores::start_unless(plan, &mut asked, move |opening| node.open(opening)) {
         Err(StartError::Stopped) => {
             say("stopped before it was ready");
@@ -103,7 +104,8 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<(), NodeError> 
         layout.groups.len(),
         directory.path().display()
     ));
-    watch(&signals, &news, cores_running, &vitals, say)?;
+    let mut reload = Reload::new(load, config.clone(), live);
+    watch(&signals, &news, cores_running, &vitals, &mut reload, say)?;
     say("stopped");
     Ok(())
 }
@@ -203,10 +205,7 @@ impl Node {
             config.cluster.then(|| Advertising { announced: config.announced, ..Advertising::default() });
         settings.run_id = format!("{a:016x}{b:016x}{:08x}", c >> 32);
         settings.process_id = std::process::id();
-        settings.latency_tracking = config.latency_tracking;
-        settings.slowlog_above_micros = config.slowlog_above_micros;
-        settings.slowlog_max = config.slowlog_max;
-        settings.config = shown(config);
+        settings.live = Published::new(live(config));
         // Replaced by the layout that the directory has.
         let founding = Founding { cluster: ClusterId(1), node: NodeId(1) };
         let layout = Layout::found(&Wanted { cores, groups: None, founding });
@@ -271,14 +270,24 @@ impl Node {
     }
 }
 
-/// What clients see of the settings: our own, and those of Redis that its tools ask for, as they are here.
-fn shown(config: &Config) -> Vec<(String, String)> {
-    let fixed = [("appendonly", "yes"), ("databases", "1"), ("maxmemory-policy", "noeviction"), ("save", "")];
+/// What is in force, and what clients see of it: our own settings, and those of Redis that its tools ask for, as they are
+/// here.
+fn live(config: &Config) -> Live {
+    let fixed = [
+        ("appendfsync", "always"),
+        ("appendonly", "yes"),
+        ("databases", "1"),
+        ("maxmemory", "0"),
+        ("maxmemory-policy", "noeviction"),
+        ("save", ""),
+    ];
     let own = config.shown.iter().map(|(name, value)| (*name, value.as_str()));
-    let mut all: Vec<(String, String)> =
-        own.chain(fixed).map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    all.sort();
-    all
+    Live {
+        latency_tracking: config.latency_tracking,
+        slowlog_above_micros: config.slowlog_above_micros,
+        slowlog_max: config.slowlog_max,
+        shown: own.chain(fixed).map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+    }
 }
 
 /// Reads the layout of the directory, or founds it, gives up what a person said is lost, and homes the groups on the cores

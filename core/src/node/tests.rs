@@ -3,8 +3,10 @@ use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 
 use super::*;
+use crate::config::{Given, Hardware, Live};
 use crate::host::uring::{Cores, Plan, StartError, UringOptions, bind};
 use crate::host::{Machine, Now};
+use crate::publish::Published;
 use crate::signal::StopSignals;
 use crate::vitals::Vitals;
 use crate::{CoreId, Event, Exit, Inbox, Outbox, pin};
@@ -61,9 +63,12 @@ fn watch_cores(poison: bool, signals: u32) -> Result<Vec<String>, NodeError> {
             crate::signal::raise_here(libc::SIGTERM);
         }
         let mut said = Vec::new();
-        watch(&stop, &news, cores.expect("cores start"), &Vitals::default(), &mut |line| {
-            said.push(line.to_owned())
-        })?;
+        let (cores, vitals) = (cores.expect("cores start"), Vitals::default());
+        let hardware = Hardware { cpus: vec![0], memory_bytes: 8 << 30 };
+        let load = || Given::default().resolve(&hardware, &|_| unreachable!("no file is named"));
+        let config = load().expect("the defaults make sense");
+        let mut reload = Reload::new(&load, config, Published::new(Live::default()));
+        watch(&stop, &news, cores, &vitals, &mut reload, &mut |line| said.push(line.to_owned()))?;
         Ok(said)
     };
     #[expect(

@@ -3,10 +3,10 @@
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::{News, NodeError};
+use super::{News, NodeError, Reload};
 use crate::Exit;
 use crate::host::uring::Cores;
-use crate::signal::StopSignals;
+use crate::signal::{Asked, StopSignals};
 use crate::vitals::{Figures, READ_MILLIS, Vitals};
 
 /// The vitals are read this often, and whenever something else happens.
@@ -20,8 +20,8 @@ fn look_at(vitals: &Vitals) {
     }
 }
 
-/// Waits until all cores have ended, and says what they tell meanwhile. The first signal asks them to stop; a second one
-/// does not wait for them.
+/// Waits until all cores have ended, carries out what they cannot, and says what they tell meanwhile. The first signal asks them to stop; a second one
+/// does not wait for them. SIGHUP reads the configuration again.
 ///
 /// # Errors
 /// When a core ended because it must not go on, or was not waited for.
@@ -30,6 +30,7 @@ pub fn watch(
     news: &News,
     cores: Cores,
     vitals: &Vitals,
+    reload: &mut Reload<'_>,
     say: &mut dyn FnMut(&str),
 ) -> Result<(), NodeError> {
     let (mut asked, mut ended) = (false, 0);
@@ -38,6 +39,7 @@ pub fn watch(
             PollFd::new(signals, PollFlags::IN),
             PollFd::new(news, PollFlags::IN),
             PollFd::new(cores.ended(), PollFlags::IN),
+            PollFd::new(cores.siblings().chore_bell(), PollFlags::IN),
         ];
         match poll(&mut polled, Some(&LOOK)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -46,7 +48,12 @@ pub fn watch(
             }
         }
         look_at(vitals);
-        if signals.next().is_some() {
+        cores.siblings().carry_out_chores(&mut |chore| reload.carry_out(chore));
+        let signal = signals.next();
+        if signal == Some(Asked::Reload) {
+            say(&reload.reload());
+        }
+        if signal == Some(Asked::Stop) {
             if asked {
                 return Err(NodeError::Hurried);
             }

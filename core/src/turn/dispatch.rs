@@ -52,7 +52,7 @@ impl<O: Owner> Core<O> {
             Ok((command, action)) => {
                 connection.session.last_command = Some(command);
                 connection.ring.begin(Label::of(command, &request));
-                if self.settings.latency_tracking {
+                if self.live.latency_tracking {
                     connection.ring.sketch(command, &request);
                 }
                 self.act(conn, command, action, request)
@@ -60,7 +60,7 @@ impl<O: Owner> Core<O> {
             Err(error) => {
                 let label = refused(&error, &request);
                 connection.ring.begin(label);
-                if self.settings.latency_tracking
+                if self.live.latency_tracking
                     && !label.is_rejected()
                     && let Some(command) = lookup(request.name())
                 {
@@ -117,6 +117,7 @@ impl<O: Owner> Core<O> {
             Action::Cluster(ask) => self.cluster(conn, command, ask, request),
             Action::Local(local) => return self.local(conn, local, request),
             Action::Report(report) => self.report(conn, command, report, request),
+            Action::Chore(chore) => self.chore(conn, command, chore),
         }
         Flow::Next
     }

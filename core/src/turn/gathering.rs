@@ -55,6 +55,10 @@ pub enum Report {
     Slowness(Slowness),
     /// PINION LATENCY, of these families; none: of all.
     Latency(Vec<Vec<u8>>),
+    /// Something that every core has done, which is answered with these words.
+    Said(&'static str),
+    /// Something that was carried out beside the cores.
+    Chore,
 }
 
 /// The elements of an array as they arrive: encoded, with their places.

@@ -36,7 +36,7 @@ impl<O: Owner> Core<O> {
                 Event::Accepted { conn, peer, local } => {
                     self.next_client += 1;
                     let client_id = self.next_client + CLIENTS_PER_CORE * u64::from(self.id.0);
-                    let face = Face { settings: &self.settings, wall_ms: self.now.wall_ms };
+                    let face = Face { settings: &self.settings, live: &self.live, wall_ms: self.now.wall_ms };
                     let client = Client::new(client_id, &face);
                     let session = Session::new(client, peer, local, self.now.mono.0 / 1_000_000);
                     self.desk.conns.insert(Connection::new(conn, session));
@@ -67,6 +67,9 @@ impl<O: Owner> Core<O> {
                     self.break_off(conn);
                 }
                 Event::Closed { conn } => self.forget(conn),
+                Event::ChoreDone { ticket, chunk } => {
+                    self.desk.deliver_answer(ticket, 0, inbox.bytes(chunk));
+                }
                 Event::Stop => self.begin_stop(),
             }
         }

@@ -5,11 +5,14 @@ use super::owner::Owner;
 use super::{Core, Settings};
 use crate::ConnId;
 use crate::command::{Done, Local, Server, answer};
+use crate::config::Live;
+use crate::publish::Seen;
 use crate::resp::Request;
 
 /// What such answers see of the server.
 pub(super) struct Face<'a> {
     pub settings: &'a Settings,
+    pub live: &'a Seen<Live>,
     pub wall_ms: u64,
 }
 
@@ -26,8 +29,13 @@ impl Server for Face<'_> {
         self.settings.cluster.is_some()
     }
 
+    fn set(&self, changes: &[(&str, &str)]) -> Result<(), String> {
+        let changed = |live: &Live| live.with(changes.iter().copied());
+        self.live.published().update(changed).map_err(|refused| refused.to_string())
+    }
+
     fn settings(&self, each: &mut dyn FnMut(&str, &str)) {
-        for (name, value) in &self.settings.config {
+        for (name, value) in &self.live.shown {
             each(name, value);
         }
     }
@@ -39,7 +47,7 @@ impl<O: Owner> Core<O> {
             return Flow::Wait;
         }
         let Some(connection) = self.desk.conns.get_mut(conn) else { return Flow::Next };
-        let face = Face { settings: &self.settings, wall_ms: self.now.wall_ms };
+        let face = Face { settings: &self.settings, live: &self.live, wall_ms: self.now.wall_ms };
         let mut reply = std::mem::take(&mut self.reply);
         reply.clear();
         let done = answer(local, &request, &mut connection.session.client, &face, &mut reply);
@@ -47,6 +55,12 @@ impl<O: Owner> Core<O> {
         let start = self.start_ticks(conn);
         self.desk.answer_encoded(conn, start, flight, &reply);
         self.reply = reply;
+        match local {
+            // What follows in the same turn sees it.
+            Local::ConfigSet => self.look_at_live(),
+            Local::Shutdown => self.stop_asked = true,
+            _ => {}
+        }
         if done == Done::Close {
             self.drain(conn);
         }

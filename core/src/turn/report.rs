@@ -8,10 +8,11 @@
 use std::io::Write as _;
 
 use super::Core;
-use super::gathering::Report as Kind;
+use super::gathering::{Report as Kind, Shape};
 use super::owner::Owner;
 use super::slowness::Slowness;
 use crate::ConnId;
+use crate::chore;
 use crate::command::{CommandId, Report};
 use crate::info::{self, Seen};
 use crate::message::{self, Subject};
@@ -36,6 +37,8 @@ impl<O: Owner> Core<O> {
             Report::Stages => (Kind::Stages, Subject::Stages),
             Report::StagesReset => (Kind::Done, Subject::ResetStages),
             Report::Flush => (Kind::Done, Subject::Flush),
+            Report::Save { says } => (Kind::Said(says), Subject::Flush),
+            Report::ResetStatistics => (Kind::Done, Subject::ResetStatistics),
             Report::Info => {
                 let sections: Vec<Vec<u8>> = request.args(1).map(<[u8]>::to_ascii_lowercase).collect();
                 let subject =
@@ -64,8 +67,17 @@ impl<O: Owner> Core<O> {
         }
     }
 
+    /// Has something carried out beside the cores.
+    pub(super) fn chore(&mut self, conn: ConnId, command: CommandId, chore: chore::Chore) {
+        let gathering = self.gather(conn, command, Shape::Cores(Kind::Chore), 1);
+        self.chores.push((gathering, chore));
+    }
+
     /// Sends the questions of this turn.
     pub(super) fn ask(&mut self, outbox: &mut crate::Outbox) {
+        for (ticket, chore) in self.chores.drain(..) {
+            outbox.chore(ticket, chore);
+        }
         for (core, gathering, subject) in self.questions.drain(..) {
             let mut question = outbox.buffer();
             message::put_question(&mut question, gathering, u32::from(core), subject);
@@ -86,12 +98,16 @@ impl<O: Owner> Core<O> {
             Subject::ResetStages => self.forget_durations(),
             Subject::Latency => self.sample().write(out),
             Subject::Flush => self.owner.flush(),
+            Subject::ResetStatistics => {
+                self.counted_before = self.counters();
+                self.desk.tally.reset();
+            }
             Subject::SlowLog => slow::write(self.slow.log(), out),
             Subject::ResetSlowLog => self.slow.reset_log(),
             Subject::Slowest => slow::write(self.slow.slowest(), out),
             Subject::ResetSlowest => self.slow.reset_slowest(),
             Subject::Counters | Subject::Tally => {
-                self.counters().write(out);
+                self.counters().since(&self.counted_before).write(out);
                 self.desk.tally.write(subject == Subject::Tally, out);
             }
         }
@@ -135,6 +151,11 @@ impl<O: Owner> Core<O> {
             let mut encoder = Encoder::new(&mut encoded, protocol);
             match kind {
                 Kind::Done => encoder.ok(),
+                Kind::Said(words) => encoder.simple(words),
+                Kind::Chore => match chore::read_answer(&answers[0]) {
+                    Ok(()) => encoder.ok(),
+                    Err(why) => encoder.error(format!("ERR {why}").as_bytes()),
+                },
                 Kind::Stages => encode_stages(&answers, &mut encoder),
                 Kind::Latency(families) => self.encode_samples(&families, &answers, &mut encoder),
                 Kind::Slowness(kind) => self.encode_slowness(kind, &answers, &mut encoder),

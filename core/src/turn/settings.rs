@@ -6,7 +6,9 @@ use pinion_shard::{CoreId, NodeId};
 use pinion_wal::Mono;
 
 use crate::cluster::Advertising;
+use crate::config::Live;
 use crate::ledger::Budgets;
+use crate::publish::Published;
 use crate::vitals::Vitals;
 
 /// What a core is told at its start. The same on all cores, but for `core`.
@@ -38,14 +40,8 @@ pub struct Settings {
     pub process_id: u32,
     /// What the system says about it.
     pub vitals: Arc<Vitals>,
-    /// Whether durations of requests are recorded; if not, they are only counted.
-    pub latency_tracking: bool,
-    /// Requests that take so many microseconds stand in the slow log; negative: none.
-    pub slowlog_above_micros: i64,
-    /// Entries of the slow log, at most.
-    pub slowlog_max: usize,
-    /// What CONFIG GET answers: names and values, in the order of the names.
-    pub config: Vec<(String, String)>,
+    /// What may change while the server runs; the settings of all cores of a node are clones of one.
+    pub live: Published<Live>,
 }
 
 impl Settings {
@@ -66,10 +62,7 @@ impl Settings {
             started: Mono(0),
             process_id: 0,
             vitals: Arc::default(),
-            latency_tracking: true,
-            slowlog_above_micros: crate::config::SLOWLOG_ABOVE_MICROS,
-            slowlog_max: crate::config::SLOWLOG_MAX,
-            config: Vec::new(),
+            live: Published::new(Live::default()),
         }
     }
 }

@@ -30,7 +30,7 @@ pub enum Slowness {
 impl<O: Owner> Core<O> {
     pub(super) fn encode_slowness(&self, kind: Slowness, answers: &[Vec<u8>], encoder: &mut Encoder<'_>) {
         let records = slow::read(answers);
-        let log_max = self.settings.slowlog_max;
+        let log_max = self.live.slowlog_max;
         match kind {
             // Together the cores keep as many as one would.
             Slowness::Len => encoder.integer(records.len().min(log_max) as i64),

@@ -62,6 +62,10 @@ impl Server for Open {
         0
     }
 
+    fn set(&self, _: &[(&str, &str)]) -> Result<(), String> {
+        Err("nothing changes here".to_owned())
+    }
+
     fn settings(&self, each: &mut dyn FnMut(&str, &str)) {
         each("save", "");
     }

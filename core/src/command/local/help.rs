@@ -34,8 +34,16 @@ pub(super) const CLIENT: &[&str] = &[
     "    Assign the name <name> to the current connection.",
 ];
 
-pub(super) const CONFIG: &[&str] =
-    &["GET <pattern>", "    Return parameters matching the glob-like <pattern> and their values."];
+pub(super) const CONFIG: &[&str] = &[
+    "GET <pattern>",
+    "    Return parameters matching the glob-like <pattern> and their values.",
+    "SET <directive> <value>",
+    "    Set the configuration <directive> to <value>.",
+    "RESETSTAT",
+    "    Reset statistics reported by the INFO command.",
+    "REWRITE",
+    "    Rewrite the configuration file.",
+];
 
 pub(super) const SLOWLOG: &[&str] = &[
     "GET [<count>]",

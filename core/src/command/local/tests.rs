@@ -17,6 +17,10 @@ impl Server for Fixed {
         1_700_000_000_000_007
     }
 
+    fn set(&self, _: &[(&str, &str)]) -> Result<(), String> {
+        Err("nothing changes here".to_owned())
+    }
+
     fn settings(&self, each: &mut dyn FnMut(&str, &str)) {
         each("appendonly", "yes");
         each("maxmemory", "1024");

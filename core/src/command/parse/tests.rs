@@ -276,7 +276,7 @@ fn every_row_of_the_table_has_a_parser_of_its_kind() {
                 Action::Read(_) | Action::Scan { .. } | Action::DbSize | Action::Keys { .. } => Kind::Read,
                 Action::Keyed(keyed) if keyed.kind.writes() => Kind::Write,
                 Action::Keyed(_) => Kind::Read,
-                Action::Local(_) | Action::Report(_) | Action::Cluster(_) => Kind::Local,
+                Action::Local(_) | Action::Report(_) | Action::Chore(_) | Action::Cluster(_) => Kind::Local,
             };
             // GETEX writes only with an option.
             assert!(kind == spec.kind() || spec.name == "getex", "{words:?}: {action:?}");

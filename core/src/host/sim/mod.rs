@@ -21,6 +21,7 @@ use pinion_wal::disk::sim::SimDisk;
 use rustc_hash::FxHasher;
 
 use super::{Machine, Now};
+use crate::chore;
 use crate::stalls::Stall;
 use crate::{Action, ConnId, CoreId, Event, Exit, Inbox, Outbox, ReceiveEnd};
 
@@ -95,6 +96,7 @@ pub struct SimHost<M> {
     rng: fastrand::Rng,
     now: Mono,
     turns: u64,
+    stopping: bool,
     hash: FxHasher,
 }
 
@@ -134,6 +136,7 @@ impl<M: Machine> SimHost<M> {
             rng: fastrand::Rng::with_seed(seed),
             now,
             turns: 0,
+            stopping: false,
             hash: FxHasher::default(),
         }
     }
@@ -276,6 +279,9 @@ impl<M: Machine> SimHost<M> {
 
     /// Asks all cores to stop.
     pub fn stop(&mut self) {
+        if std::mem::replace(&mut self.stopping, true) {
+            return;
+        }
         for core in &mut self.cores {
             core.inbox.push(Event::Stop);
         }
@@ -434,6 +440,12 @@ impl<M: Machine> SimHost<M> {
                     wire.paused = false;
                 }
             }
+            Action::Chore(ticket, _) => {
+                // There are no files but those of the simulated disk.
+                let answer = Err("the simulator has no files".to_owned());
+                self.cores[core].inbox.push_chore_done(ticket, chore::write_answer(&answer));
+            }
+            Action::StopNode => self.stop(),
             Action::Message(to, message) => {
                 self.hash.write(&message);
                 let pair = core * self.cores.len() + usize::from(to.0);

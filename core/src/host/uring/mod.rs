@@ -311,6 +311,9 @@ impl Uring {
             }
             self.inbox.push(Event::Stop);
         }
+        for (ticket, answer) in self.siblings.take_answers(self.core) {
+            self.inbox.push_chore_done(ticket, answer);
+        }
         for socket in self.siblings.take_handed(self.core) {
             self.open(socket);
         }
@@ -327,6 +330,8 @@ impl Uring {
                 Action::PauseReceive(conn) => self.net.pause(conn, &mut self.ring),
                 Action::ResumeReceive(conn) => self.net.resume(conn, &mut self.ring),
                 Action::Message(to, message) => self.mesh.send(to, message),
+                Action::Chore(ticket, chore) => self.siblings.ask(self.core, ticket, chore),
+                Action::StopNode => self.siblings.stop(),
             }
         }
         self.actions = actions;

@@ -1,5 +1,6 @@
 //! What the hosts of one node share: bells, counts of connections, sockets on their way to another core, the wish to stop.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
@@ -8,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::CoreId;
+use crate::chore::{self, Chore};
 use crate::host::Clock;
 use crate::mesh::Parking;
 
@@ -25,6 +27,10 @@ pub struct Siblings {
     /// All cores are ready: clients may come.
     open: AtomicBool,
     stop: AtomicBool,
+    /// What the cores want carried out, oldest first: who asks, with which ticket.
+    chores: Mutex<VecDeque<(CoreId, u32, Chore)>>,
+    /// Readable while there may be chores.
+    chore_bell: OwnedFd,
 }
 
 struct Member {
@@ -35,6 +41,9 @@ struct Member {
     conns: AtomicUsize,
     handed: Mutex<Vec<OwnedFd>>,
     handed_count: AtomicUsize,
+    /// Answers to its chores.
+    answers: Mutex<Vec<(u32, Vec<u8>)>>,
+    answer_count: AtomicUsize,
 }
 
 impl Siblings {
@@ -47,12 +56,26 @@ impl Siblings {
                 conns: AtomicUsize::new(0),
                 handed: Mutex::default(),
                 handed_count: AtomicUsize::new(0),
+                answers: Mutex::default(),
+                answer_count: AtomicUsize::new(0),
             })
         };
         let members = parking.iter().map(|_| member()).collect::<io::Result<_>>()?;
         let clients = AtomicUsize::new(0);
         let (open, stop) = (AtomicBool::new(false), AtomicBool::new(false));
-        Ok(Arc::new(Self { clock: Clock::new(), parking, members, clients, clients_max, open, stop }))
+        let chore_bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let chores = Mutex::default();
+        Ok(Arc::new(Self {
+            clock: Clock::new(),
+            parking,
+            members,
+            clients,
+            clients_max,
+            open,
+            stop,
+            chores,
+            chore_bell,
+        }))
     }
 
     /// Asks every core to stop, and wakes them.
@@ -150,9 +173,59 @@ impl Siblings {
 
     /// Whether something other than a message waits for `core`: a connection, the wish to stop, or that it may listen.
     pub(super) fn has_news(&self, core: CoreId, stop_seen: bool, closed: bool) -> bool {
-        self.members[usize::from(core.0)].handed_count.load(Ordering::Acquire) > 0
+        let member = &self.members[usize::from(core.0)];
+        member.handed_count.load(Ordering::Acquire) > 0
+            || member.answer_count.load(Ordering::Acquire) > 0
             || (!stop_seen && self.is_stopping())
             || (closed && self.is_open())
+    }
+
+    /// Leaves a chore of `core` for the thread that carries them out; too many are refused at once.
+    pub(super) fn ask(&self, core: CoreId, ticket: u32, chore: Chore) {
+        let mut chores = self.chores.lock().unwrap_or_else(PoisonError::into_inner);
+        if chores.len() == chore::WAITING_MAX {
+            drop(chores);
+            return self.answer(core, ticket, &Err(chore::TOO_MANY.to_owned()));
+        }
+        chores.push_back((core, ticket, chore));
+        rustix::io::write(&self.chore_bell, &1_u64.to_ne_bytes()).expect("a bell can be rung");
+    }
+
+    /// Readable while there may be chores.
+    #[must_use]
+    pub const fn chore_bell(&self) -> &OwnedFd {
+        &self.chore_bell
+    }
+
+    /// Carries out the chores that wait, in their order, and wakes those who asked.
+    pub fn carry_out_chores(&self, carry_out: &mut dyn FnMut(Chore) -> chore::Answer) {
+        // Silent if nothing rang. What is asked from here on rings again.
+        let _ = rustix::io::read(&self.chore_bell, &mut [0; 8]);
+        let next = || self.chores.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        while let Some((core, ticket, chore)) = next() {
+            self.answer(core, ticket, &carry_out(chore));
+        }
+    }
+
+    fn answer(&self, core: CoreId, ticket: u32, answer: &chore::Answer) {
+        let (index, bytes) = (usize::from(core.0), chore::write_answer(answer));
+        let member = &self.members[index];
+        member.answers.lock().unwrap_or_else(PoisonError::into_inner).push((ticket, bytes));
+        member.answer_count.fetch_add(1, Ordering::Release);
+        if self.parking[index].must_wake() {
+            self.ring_bell(index);
+        }
+    }
+
+    /// Takes the answers to the chores of `core`.
+    pub(super) fn take_answers(&self, core: CoreId) -> Vec<(u32, Vec<u8>)> {
+        let member = &self.members[usize::from(core.0)];
+        if member.answer_count.load(Ordering::Acquire) == 0 {
+            return Vec::new();
+        }
+        let taken = std::mem::take(&mut *member.answers.lock().unwrap_or_else(PoisonError::into_inner));
+        member.answer_count.fetch_sub(taken.len(), Ordering::Release);
+        taken
     }
 
     /// Takes the connections handed to `core`.

@@ -23,6 +23,10 @@ impl Server for Plain {
         0
     }
 
+    fn set(&self, _: &[(&str, &str)]) -> Result<(), String> {
+        Err("nothing changes here".to_owned())
+    }
+
     fn settings(&self, each: &mut dyn FnMut(&str, &str)) {
         each("appendonly", "no");
         each("save", "");

@@ -6,6 +6,7 @@ mod cluster;
 mod latency;
 mod memory;
 mod process;
+mod reload;
 
 use std::process::Command;
 

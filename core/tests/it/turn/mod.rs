@@ -8,6 +8,7 @@ mod pipelines;
 #[cfg(feature = "planted")]
 mod planted;
 mod pressure;
+mod settings;
 mod stages;
 
 use std::rc::Rc;

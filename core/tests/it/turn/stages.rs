@@ -1,6 +1,8 @@
 //! Stages sum exactly; what the server says about itself comes from all of its cores.
 
 use super::*;
+use pinion_core::config::Live;
+use pinion_core::publish::Published;
 use pinion_core::stages::{STAGES, Stage};
 
 /// The stages of every request sum to the time from its last byte read to its send submitted, on every core.
@@ -104,8 +106,8 @@ fn info_counts_commands_of_all_cores() {
 #[test]
 fn slow_requests_of_all_cores_are_shown_without_secrets() {
     let mut host = memory_node(seed(25), 2, 4, World::default(), |settings| {
-        settings.slowlog_above_micros = 0;
-        settings.slowlog_max = 4;
+        let live = Live { slowlog_above_micros: 0, slowlog_max: 4, ..Live::default() };
+        settings.live = Published::new(live);
         settings.password = Some(b"hunter2".to_vec());
     });
     let clients = [host.connect(0), host.connect(1)];

@@ -1,7 +1,10 @@
 //! CONFIG.
 
 use super::super::{EMPTY, Spec};
-use crate::command::action::{Action, Local};
+use crate::chore::Chore;
+use crate::command::action::{Action, Local, Report};
+use crate::command::error::CommandError;
+use crate::resp::Request;
 
 pub(in crate::command::table) const CONFIG: &[Spec] = &[
     Spec {
@@ -17,6 +20,43 @@ pub(in crate::command::table) const CONFIG: &[Spec] = &[
         ..EMPTY
     },
     Spec {
+        name: "config|set",
+        arity: -4,
+        flags: "admin noscript loading stale",
+        categories: "@admin @slow @dangerous",
+        tips: "request_policy:all_nodes response_policy:all_succeeded",
+        group: "server",
+        since: "2.0.0",
+        summary: "Set configuration parameters to the given values",
+        complexity: "O(N) when N is the number of configuration parameters provided",
+        parse: config_set,
+        ..EMPTY
+    },
+    Spec {
+        name: "config|resetstat",
+        arity: 2,
+        flags: "admin noscript loading stale",
+        categories: "@admin @slow @dangerous",
+        group: "server",
+        since: "2.0.0",
+        summary: "Reset the stats returned by INFO",
+        complexity: "O(1)",
+        parse: |_| Ok(Action::Report(Report::ResetStatistics)),
+        ..EMPTY
+    },
+    Spec {
+        name: "config|rewrite",
+        arity: 2,
+        flags: "admin noscript loading stale",
+        categories: "@admin @slow @dangerous",
+        group: "server",
+        since: "2.8.0",
+        summary: "Rewrite the configuration file with the in memory configuration",
+        complexity: "O(1)",
+        parse: |_| Ok(Action::Chore(Chore::RewriteConfig)),
+        ..EMPTY
+    },
+    Spec {
         name: "config|help",
         arity: 2,
         flags: "loading stale",
@@ -29,3 +69,12 @@ pub(in crate::command::table) const CONFIG: &[Spec] = &[
         ..EMPTY
     },
 ];
+
+/// CONFIG SET name value [name value …].
+fn config_set(request: Request<'_>) -> Result<Action<'_>, CommandError<'_>> {
+    if request.len().is_multiple_of(2) {
+        Ok(Action::Local(Local::ConfigSet))
+    } else {
+        Err(CommandError::Syntax)
+    }
+}

@@ -3,7 +3,7 @@
 use super::super::containers::{COMMAND, CONFIG, PINION, SLOWLOG};
 use super::super::{EMPTY, Spec};
 use crate::command::action::{Action, Local, Report};
-use crate::command::parse::keyspace;
+use crate::command::parse::{keyspace, server};
 
 pub(super) const ROWS: &[Spec] = &[
     Spec {
@@ -82,6 +82,67 @@ pub(super) const ROWS: &[Spec] = &[
         summary: "Get information and statistics about the server",
         complexity: "O(1)",
         parse: |_| Ok(Action::Report(Report::Info)),
+        ..EMPTY
+    },
+    Spec {
+        name: "save",
+        arity: 1,
+        flags: "admin noscript no_async_loading no_multi",
+        categories: "@admin @slow @dangerous",
+        group: "server",
+        since: "1.0.0",
+        summary: "Synchronously save the dataset to disk",
+        complexity: "O(N) where N is the total number of keys in all databases",
+        parse: |_| Ok(Action::Report(Report::Save { says: "OK" })),
+        ..EMPTY
+    },
+    Spec {
+        name: "bgsave",
+        arity: -1,
+        flags: "admin noscript no_async_loading",
+        categories: "@admin @slow @dangerous",
+        group: "server",
+        since: "1.0.0",
+        summary: "Asynchronously save the dataset to disk",
+        complexity: "O(1)",
+        parse: server::bgsave,
+        ..EMPTY
+    },
+    Spec {
+        name: "bgrewriteaof",
+        arity: 1,
+        flags: "admin noscript no_async_loading",
+        categories: "@admin @slow @dangerous",
+        group: "server",
+        since: "1.0.0",
+        summary: "Asynchronously rewrite the append-only file",
+        complexity: "O(1)",
+        parse: |_| Ok(Action::Report(Report::Save { says: "Background append only file rewriting started" })),
+        ..EMPTY
+    },
+    Spec {
+        name: "lastsave",
+        arity: 1,
+        flags: "loading stale fast",
+        categories: "@admin @fast @dangerous",
+        tips: "nondeterministic_output",
+        group: "server",
+        since: "1.0.0",
+        summary: "Get the UNIX time stamp of the last successful save to disk",
+        complexity: "O(1)",
+        parse: |_| Ok(Action::Local(Local::LastSave)),
+        ..EMPTY
+    },
+    Spec {
+        name: "shutdown",
+        arity: -1,
+        flags: "admin noscript loading stale no_multi allow_busy",
+        categories: "@admin @slow @dangerous",
+        group: "server",
+        since: "1.0.0",
+        summary: "Synchronously save the dataset to disk and then shut down the server",
+        complexity: "O(N) when saving, where N is the total number of keys in all databases when saving data, otherwise O(1)",
+        parse: server::shutdown,
         ..EMPTY
     },
     Spec {
