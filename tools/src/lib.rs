@@ -4,6 +4,7 @@
 //! * [`latency`]: where the time of a request goes, as the server counted it and as the client saw it.
 //! * [`status`]: what a running server says of itself, judged.
 //! * [`doctor`]: whether a machine is fit for a server.
+//! * [`log`] and [`offline`]: the files of a server that is not running, dumped and verified.
 //! * [`sim`]: whole nodes on virtual time with faults drawn from a seed; histories are judged.
 //! * [`crash_points`]: the crash harnesses of every layer, driven together.
 //! * [`client`] and [`process`]: the protocol and the process of a server, as seen from outside.
@@ -14,6 +15,8 @@ pub mod client;
 pub mod crash_points;
 pub mod doctor;
 pub mod latency;
+pub mod log;
+pub mod offline;
 pub mod process;
 pub mod sim;
 pub mod status;

@@ -1,10 +1,10 @@
 //! `pinionctl`: operates, inspects and tortures a server.
 
-use std::io::Write as _;
+use std::io::{BufWriter, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use pinion_tools::{doctor, latency, status, torture};
+use pinion_tools::{doctor, latency, log, status, torture};
 
 #[derive(Parser)]
 #[command(version, about = "Operates, inspects and tortures a Pinion server")]
@@ -23,6 +23,9 @@ enum Command {
     Status(status::Options),
     /// Says whether this machine is fit for a server, and what to change; fails when something is bad
     Doctor(doctor::Options),
+    /// Dumps or verifies the log of a server that is not running
+    #[command(subcommand)]
+    Log(log::Job),
 }
 
 fn main() -> ExitCode {
@@ -31,11 +34,14 @@ fn main() -> ExitCode {
         Command::Latency(options) => latency::run(&options).map(|text| (text, true)),
         Command::Status(options) => status::run(&options),
         Command::Doctor(options) => doctor::run(&options),
+        Command::Log(job) => streamed(|out| log::run(&job, out)),
     };
     match outcome {
         Ok((text, good)) => {
-            // Whoever reads only the first lines closes the pipe.
-            let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
+            if !text.is_empty() {
+                // Whoever reads only the first lines closes the pipe.
+                let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
+            }
             if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => {
@@ -43,4 +49,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// What may be long goes out as it comes.
+fn streamed(work: impl FnOnce(&mut dyn Write) -> Result<bool, String>) -> Result<(String, bool), String> {
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    let good = work(&mut out)?;
+    // A reader that has seen enough is no error.
+    let _ = out.flush();
+    Ok((String::new(), good))
 }

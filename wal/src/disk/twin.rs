@@ -81,6 +81,56 @@ impl Half {
     }
 }
 
+/// A copy in a twin file that is not whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DamagedHalf {
+    /// Where it begins in the file.
+    pub offset: u64,
+    /// The checksum that stands in it.
+    pub expected: u32,
+    /// The checksum of it.
+    pub found: u32,
+}
+
+/// The content that counts of the bytes of a whole twin file, and the copies that are not whole. Nothing is repaired.
+///
+/// # Errors
+/// When neither copy is whole.
+pub fn decode(path: &str, bytes: &[u8]) -> Result<(Vec<u8>, Vec<DamagedHalf>), TwinError> {
+    let half_bytes = half_of(bytes.len() as u64);
+    if half_bytes == 0 {
+        return Err(TwinError::Damaged { path: path.to_owned(), expected: MAGIC, found: 0 });
+    }
+    let mut damaged = Vec::new();
+    let mut newest: Option<(u64, Vec<u8>)> = None;
+    for (index, half) in bytes.chunks_exact(half_bytes).enumerate() {
+        match Half::decode(half) {
+            Half::Damaged { expected, found } => {
+                damaged.push(DamagedHalf { offset: (index * half_bytes) as u64, expected, found });
+            }
+            Half::Whole { replaced, content } => {
+                if newest.as_ref().is_none_or(|(other, _)| replaced > *other) {
+                    newest = Some((replaced, content));
+                }
+            }
+        }
+    }
+    match (newest, damaged.first()) {
+        (Some((_, content)), _) => Ok((content, damaged)),
+        (None, first) => {
+            let (expected, found) = first.map_or((MAGIC, 0), |half| (half.expected, half.found));
+            Err(TwinError::Damaged { path: path.to_owned(), expected, found })
+        }
+    }
+}
+
+/// The bytes of a half of a file of so many bytes; 0 if it is no pair of halves.
+fn half_of(bytes: u64) -> usize {
+    let half = usize::try_from(bytes / 2).unwrap_or(usize::MAX);
+    let sound = half.is_power_of_two() && (BLOCK_BYTES..=HALF_BYTES_MAX).contains(&half);
+    if sound && bytes.is_multiple_of(2) { half } else { 0 }
+}
+
 /// The content of the file at `path`; `None` if there is none. When only one half is whole, or a replacement was
 /// interrupted, the other half is written anew.
 ///
@@ -206,11 +256,7 @@ async fn open(disk: &Disk, path: &str) -> Result<Option<(FileId, usize)>, DiskEr
     match disk.open(path, Access::ReadWrite).await {
         Err(error) if error.cause == Cause::NotFound => Ok(None),
         Err(error) => Err(error),
-        Ok((file, bytes)) => {
-            let half = usize::try_from(bytes / 2).unwrap_or(usize::MAX);
-            let sound = half.is_power_of_two() && (BLOCK_BYTES..=HALF_BYTES_MAX).contains(&half);
-            Ok(Some((file, if sound && bytes.is_multiple_of(2) { half } else { 0 })))
-        }
+        Ok((file, bytes)) => Ok(Some((file, half_of(bytes)))),
     }
 }
 

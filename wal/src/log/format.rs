@@ -179,12 +179,21 @@ pub(super) const fn at_sector_end(at: usize) -> bool {
     at % SECTOR_BYTES == SECTOR_DATA_BYTES
 }
 
+/// Where byte `at` of the records of a flush stands, counted from its first block.
+pub(super) const fn place_of(at: usize) -> usize {
+    let (block, rest) = (at / BLOCK_PAYLOAD_BYTES, at % BLOCK_PAYLOAD_BYTES);
+    // The header of the block is data of its first sector.
+    let data = BLOCK_HEADER_BYTES + rest;
+    block * BLOCK_BYTES + data / SECTOR_DATA_BYTES * SECTOR_BYTES + data % SECTOR_DATA_BYTES
+}
+
 /// The types of records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum RecordType {
+pub enum RecordType {
     /// An entry; it removes the entries at its index and above.
     Entry = 1,
+    /// Term, vote and what is committed.
     HardState = 2,
     /// Entries below the index are not needed any more.
     First = 3,

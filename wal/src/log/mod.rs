@@ -61,11 +61,13 @@ mod replay;
 mod rewrite;
 mod scan;
 mod sums;
+pub mod survey;
 #[cfg(test)]
 mod tests;
 mod wal;
 
 pub use error::{Damage, OpenError, Poison, Unwritable};
+pub use format::RecordType;
 pub use group::HardState;
 pub use ids::{HomeEpoch, Incarnation, Position};
 pub use metrics::Metrics;

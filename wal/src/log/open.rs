@@ -154,7 +154,7 @@ async fn list_or_create(disk: &Disk, dir: &str) -> Result<Vec<String>, DiskError
     }
 }
 
-fn replay(
+pub(super) fn replay(
     dir: &str,
     head: &Head,
     chain: &Chain,

@@ -37,6 +37,19 @@ impl Scanned {
         Self { file, blocks: Vec::new(), pieces: Vec::new() }
     }
 
+    /// The bytes of a whole segment file, judged as if they had been read. Its file is not open.
+    pub fn of_bytes(number: u32, bytes: &[u8], needs: impl Fn(&BlockHeader) -> bool) -> Self {
+        let blocks = (bytes.len() / BLOCK_BYTES) as u64;
+        let mut scanned = Self::new(SegmentFile { file: FileId(u32::MAX), number, blocks });
+        let mut spare = None;
+        for read in bytes[..bytes.len() / BLOCK_BYTES * BLOCK_BYTES].chunks(READ_BYTES) {
+            let mut buf = spare.take().unwrap_or_else(|| AlignedBuf::zeroed(READ_BYTES));
+            buf[..read.len()].copy_from_slice(read);
+            spare = scanned.take(buf, read.len(), &[], &needs);
+        }
+        scanned
+    }
+
     /// Whether a block in it is damaged.
     pub fn is_damaged(&self) -> bool {
         self.blocks.iter().any(|block| matches!(block, Block::Damaged { .. }))

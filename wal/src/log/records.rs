@@ -12,6 +12,8 @@ pub(super) struct Record {
     /// `None` for the rest of a record whose beginning was in a segment that is gone.
     pub body: Option<Bytes>,
     pub epoch: Epoch,
+    /// Where its last piece begins in the records of the flush that completes it.
+    pub at: usize,
 }
 
 /// Something in a valid flush that this version does not know: `offset` in its records.
@@ -47,6 +49,7 @@ impl Assembler {
         while at + RECORD_HEADER_BYTES <= payload.len() {
             let bytes: &[u8; RECORD_HEADER_BYTES] =
                 payload[at..at + RECORD_HEADER_BYTES].try_into().expect("that many bytes");
+            let begin = at;
             let header = RecordHeader::decode(bytes).ok_or(Unknown { record: bytes[4] })?;
             at += RECORD_HEADER_BYTES;
             let end = at + header.bytes as usize;
@@ -55,16 +58,16 @@ impl Assembler {
             }
             let piece = payload.slice(at..end);
             at = end;
-            if let Some(record) = self.piece(header, piece, epoch) {
+            if let Some(record) = self.piece(header, piece, epoch, begin) {
                 with(record);
             }
         }
         Ok(())
     }
 
-    fn piece(&mut self, header: RecordHeader, piece: Bytes, epoch: Epoch) -> Option<Record> {
+    fn piece(&mut self, header: RecordHeader, piece: Bytes, epoch: Epoch, at: usize) -> Option<Record> {
         match header.fragment {
-            Fragment::Full => Some(Record { header, body: Some(piece), epoch }),
+            Fragment::Full => Some(Record { header, body: Some(piece), epoch, at }),
             Fragment::First => {
                 self.partial = Some((header, piece.to_vec(), epoch));
                 None
@@ -72,7 +75,7 @@ impl Assembler {
             Fragment::Middle | Fragment::Last => {
                 let Some((first, body, _)) = self.partial.as_mut() else {
                     let ends = header.fragment == Fragment::Last;
-                    return ends.then_some(Record { header, body: None, epoch });
+                    return ends.then_some(Record { header, body: None, epoch, at });
                 };
                 let same = (first.group, first.sequence, first.record)
                     == (header.group, header.sequence, header.record);
@@ -85,7 +88,7 @@ impl Assembler {
                     return None;
                 }
                 let (header, body, epoch) = self.partial.take()?;
-                Some(Record { header, body: Some(Bytes::from(body)), epoch })
+                Some(Record { header, body: Some(Bytes::from(body)), epoch, at })
             }
         }
     }
