@@ -1,12 +1,16 @@
-//! Where the time of requests goes: as a live view, as one table, as JSON; the slowest requests; and what a client sees
-//! beyond the server's stages.
+//! Where the time of requests goes: as a live view, as one table, as JSON, recorded as HDR logs and a report; the slowest
+//! requests; and what a client sees beyond the server's stages.
 //!
 //! All but the last read what the server measures anyway (`PINION LATENCY`): two looks, and what came between them. What is
 //! shown of it is a pure function of the two ([`interval`]).
 
+pub mod hlog;
 pub mod interval;
 mod live;
 pub mod measure;
+pub mod plot;
+pub mod record;
+pub mod report;
 pub mod sample;
 pub mod slowest;
 pub mod text;
@@ -18,7 +22,7 @@ mod tests;
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use crate::client::{Client, Value};
 use interval::Interval;
@@ -27,14 +31,24 @@ use sample::Sample;
 /// A server that does not answer for so long is told as such.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// What else to do with what the server measures.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Records for a while: an HDR log of each core, and an HTML report with plots
+    Record(record::Options),
+}
+
 /// What to show of whom, as flags.
 #[derive(Clone, Debug, Args)]
 pub struct Options {
+    /// What else to do
+    #[command(subcommand)]
+    pub command: Option<Command>,
     /// Address of the server
-    #[arg(long, default_value = "127.0.0.1:6379")]
+    #[arg(long, default_value = "127.0.0.1:6379", global = true)]
     pub address: String,
     /// Seconds between two looks at the server
-    #[arg(long, default_value_t = 1.0, value_name = "SECONDS")]
+    #[arg(long, default_value_t = 1.0, value_name = "SECONDS", global = true)]
     pub interval: f64,
     /// Print one table and leave; so it is also when the output is no terminal
     #[arg(long)]
@@ -52,7 +66,7 @@ pub struct Options {
     #[arg(long, value_name = "N", conflicts_with_all = ["once", "json", "since_start"])]
     pub slowest: Option<u32>,
     /// Password, if the server asks for one
-    #[arg(long, env = "PINION_PASSWORD", hide_env_values = true)]
+    #[arg(long, env = "PINION_PASSWORD", hide_env_values = true, global = true)]
     pub password: Option<String>,
 }
 
@@ -65,6 +79,10 @@ pub fn run(options: &Options) -> Result<String, String> {
         return Err(format!("--interval {}: expected 0.05 to 3600 seconds", options.interval));
     }
     let mut client = connect(&options.address, options.password.as_deref())?;
+    let every = Duration::from_secs_f64(options.interval);
+    if let Some(Command::Record(record)) = &options.command {
+        return record::run(record, &options.address, every, &mut || Sample::take(&mut client));
+    }
     if let Some(count) = options.slowest {
         return slowest::run(&mut client, count);
     }
@@ -74,7 +92,7 @@ pub fn run(options: &Options) -> Result<String, String> {
     let once = options.once || options.json || options.since_start || !std::io::stdout().is_terminal();
     if !once {
         let mut look = || Sample::take(&mut client);
-        live::run(&options.address, Duration::from_secs_f64(options.interval), &mut look)?;
+        live::run(&options.address, every, &mut look)?;
         return Ok(String::new());
     }
     let interval = if options.since_start {
@@ -82,7 +100,7 @@ pub fn run(options: &Options) -> Result<String, String> {
         Interval::since_start(&Sample::take(&mut client)?, uptime)
     } else {
         let before = Sample::take(&mut client)?;
-        live::pause(Duration::from_secs_f64(options.interval));
+        live::pause(every);
         Interval::between(&before, &Sample::take(&mut client)?)
     };
     Ok(if options.json { text::json(&interval) } else { text::table(&interval) })

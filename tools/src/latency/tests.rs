@@ -1,13 +1,19 @@
 //! What is shown is a pure function of two looks.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, UNIX_EPOCH};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
+use hdrhistogram::serialization::{Deserializer, V2DeflateSerializer};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
 use super::interval::{Interval, STAGES};
 use super::sample::{CoreSample, Durations, Sample, Untaken};
-use super::{text, view};
+use super::{hlog, report, text, view};
 
 fn durations(values: &[(u64, u64)]) -> Durations {
     let mut durations = Durations::default();
@@ -173,4 +179,52 @@ fn any_terminal_can_be_drawn_on() {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("memory can be drawn on");
         terminal.draw(|frame| view::draw(frame, "[::1]:1", &interval, true)).expect("as before");
     }
+}
+
+/// A report needs nothing but itself, and says what was seen.
+#[test]
+fn the_report_stands_by_itself() {
+    let (before, after) = looks();
+    let whole = Interval::between(&before, &after);
+    let moments = [1.0, 2.0, 3.0].map(|at| report::Moment::of(&whole, at));
+    assert_eq!((moments[0].stalls, moments[0].sync), (2, 20_000_000));
+    let page = report::html("a<b", "today", &whole, &moments).expect("it can be drawn");
+    assert_eq!(page.matches("<svg ").count(), 6, "{page}");
+    for text in ["Latency of a&lt;b, today", "Stages by percentile", "99.9", "20.0 ms", "longest sync"] {
+        assert!(page.contains(text), "{text} is missing");
+    }
+    let links = page.replace("xmlns=\"http://www.w3.org/2000/svg\"", "");
+    for outside in ["http", "src=", "href=", "url(", "@import"] {
+        assert!(!links.contains(outside), "{outside}");
+    }
+    // Of a server that did nothing, too.
+    report::html("a", "b", &Interval::default(), &[]).expect("it can be drawn");
+}
+
+/// What is written to an HDR log is read back by the same crate's reader, by series.
+#[test]
+fn hdr_logs_can_be_read_back() {
+    let (before, after) = looks();
+    let interval = Interval::between(&before, &after);
+    let (mut bytes, mut serializer) = (Vec::new(), V2DeflateSerializer::new());
+    let mut log = hlog::begin(&mut bytes, &mut serializer, UNIX_EPOCH).expect("memory can be written");
+    for second in 0..2 {
+        let (after, lasted) = (Duration::from_secs(second), Duration::from_secs(1));
+        hlog::add(&mut log, &interval.cores[0], after, lasted).expect("memory can be written");
+    }
+    drop(log);
+    let mut read = 0;
+    for entry in IntervalLogIterator::new(&bytes) {
+        let LogEntry::Interval(line) = entry.expect("it is a log") else { continue };
+        let name = line.tag().expect("it has a name").as_str().to_owned();
+        let encoded = BASE64.decode(line.encoded_histogram()).expect("it is base64");
+        let histogram: Histogram<u64> =
+            Deserializer::new().deserialize(&mut &encoded[..]).expect("it is a histogram");
+        let durations = &interval.cores[0].series[&name];
+        assert_eq!(histogram.len(), durations.count.min(durations.buckets.values().sum()));
+        let (told, longest) = (histogram.max(), durations.longest());
+        assert!(told.abs_diff(longest) <= longest / 1_000, "{name}: {told} and {longest}");
+        read += 1;
+    }
+    assert_eq!(read, 2 * (STAGES.len() + 1), "a line for each stage and for syncs, twice");
 }
