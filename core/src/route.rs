@@ -90,7 +90,11 @@ pub const fn key_of_write<'a>(command: &Command<'a>) -> Option<Key<'a>> {
         | Command::GetEx { key, .. }
         | Command::Expire { key, .. }
         | Command::Persist { key } => Some(key),
-        Command::Del { .. } | Command::MSet { .. } | Command::Transfer { .. } | Command::FlushAll => None,
+        Command::Del { .. }
+        | Command::MSet { .. }
+        | Command::Transfer { .. }
+        | Command::BitOp { .. }
+        | Command::FlushAll => None,
     }
 }
 
@@ -124,7 +128,8 @@ pub fn argument_bytes(command: &Command<'_>) -> usize {
         | Command::IncrByFloat { delta: value, .. } => value.len(),
         Command::Del { keys: items }
         | Command::MSet { pairs: items, .. }
-        | Command::Transfer { keys: items, .. } => items.iter().map(|item| item.len() + 4).sum(),
+        | Command::Transfer { keys: items, .. }
+        | Command::BitOp { keys: items, .. } => items.iter().map(|item| item.len() + 4).sum(),
         _ => 0,
     };
     value + key_of_write(command).map_or(0, |key| key.bytes().len())

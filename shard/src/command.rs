@@ -123,6 +123,14 @@ pub enum Command<'a> {
         /// Whether the first key goes. Then it must be there.
         remove: bool,
     },
+    /// BITOP: writes what becomes of the strings of all keys but the first to the first, which goes if that is empty. Answers
+    /// its length.
+    BitOp {
+        /// What becomes of them.
+        op: BitOp,
+        /// Where to, then from where: two keys at least, and two for [`BitOp::Not`].
+        keys: List<'a>,
+    },
 }
 
 /// Looks at rows of one group. Never logged.
@@ -288,6 +296,19 @@ pub enum SetWhen {
     Present,
 }
 
+/// What BITOP makes of strings. A shorter one goes on with zeros.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Archive, Serialize)]
+pub enum BitOp {
+    /// Bits that are set in all.
+    And,
+    /// Bits that are set in any.
+    Or,
+    /// Bits that are set in an odd number of them.
+    Xor,
+    /// Bits that are not set in the only one.
+    Not,
+}
+
 /// What becomes of an expiry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Archive, Serialize)]
 pub enum Expire {
@@ -391,6 +412,13 @@ impl<'a> Command<'a> {
                 }
                 Self::Transfer { keys, replace: *replace, remove: *remove }
             }
+            ArchivedCommand::BitOp { op, keys } => {
+                let (op, keys) = (op.open(), keys.list(archive)?);
+                if keys.len() < 2 || (op == BitOp::Not && keys.len() > 2) {
+                    return Err(Malformed);
+                }
+                Self::BitOp { op, keys }
+            }
         })
     }
 }
@@ -479,6 +507,17 @@ impl<'a> Control<'a> {
             }
             ArchivedControl::Nothing => Self::Nothing,
         })
+    }
+}
+
+impl ArchivedBitOp {
+    const fn open(&self) -> BitOp {
+        match self {
+            Self::And => BitOp::And,
+            Self::Or => BitOp::Or,
+            Self::Xor => BitOp::Xor,
+            Self::Not => BitOp::Not,
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a request asks for.
 
-use pinion_shard::{Command, Key, List, Read, TypeFilter};
+use pinion_shard::{BitOp, Command, Key, List, Read, TypeFilter};
 
 use crate::chore::Chore;
 use crate::resp::Request;
@@ -78,9 +78,16 @@ pub enum KeyedKind {
         /// Whether a key that is there is replaced.
         replace: bool,
     },
+    /// BITOP: where to, then from where.
+    BitOp(BitOp),
 }
 
 impl KeyedKind {
+    /// The first argument that is a key.
+    fn first(self) -> usize {
+        if let KeyedKind::BitOp(_) = self { 2 } else { 1 }
+    }
+
     /// Arguments per key.
     pub fn step(self) -> usize {
         match self {
@@ -89,7 +96,8 @@ impl KeyedKind {
             | KeyedKind::MGet
             | KeyedKind::Rename
             | KeyedKind::RenameNx
-            | KeyedKind::Copy { .. } => 1,
+            | KeyedKind::Copy { .. }
+            | KeyedKind::BitOp(_) => 1,
             KeyedKind::MSet | KeyedKind::MSetNx => 2,
         }
     }
@@ -107,7 +115,10 @@ impl KeyedKind {
 
 impl<'a> Keyed<'a> {
     pub(super) fn new(kind: KeyedKind, request: Request<'a>) -> Keyed<'a> {
-        let count = if let KeyedKind::Copy { .. } = kind { 2 } else { request.len() - 1 };
+        let count = match kind {
+            KeyedKind::Copy { .. } => 2,
+            _ => request.len() - kind.first(),
+        };
         debug_assert!(count >= kind.step() && count.is_multiple_of(kind.step()));
         Keyed { kind, request, count }
     }
@@ -124,13 +135,13 @@ impl<'a> Keyed<'a> {
 
     /// The keys, in order. Each is hashed when it is drawn.
     pub fn keys(&self) -> impl Iterator<Item = Key<'a>> + use<'a> {
-        self.request.args(1).take(self.count).step_by(self.kind.step()).map(Key::new)
+        self.request.args(self.kind.first()).take(self.count).step_by(self.kind.step()).map(Key::new)
     }
 
     /// Key `index`, and with [`KeyedKind::step`] 2 its value: what a list of a part is made of.
     pub fn items(&self, index: usize) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let step = self.kind.step();
-        self.request.args(1 + index * step).take(step)
+        self.request.args(self.kind.first() + index * step).take(step)
     }
 
     /// The write over these items, if it is one.
@@ -142,6 +153,7 @@ impl<'a> Keyed<'a> {
             KeyedKind::Rename => Some(Command::Transfer { keys: items, replace: true, remove: true }),
             KeyedKind::RenameNx => Some(Command::Transfer { keys: items, replace: false, remove: true }),
             KeyedKind::Copy { replace } => Some(Command::Transfer { keys: items, replace, remove: false }),
+            KeyedKind::BitOp(op) => Some(Command::BitOp { op, keys: items }),
             KeyedKind::Exists | KeyedKind::MGet => None,
         }
     }

@@ -16,7 +16,7 @@
 //! | key above `KEY_BYTES_MAX` | taken | `ERR key exceeds maximum allowed size (32768 bytes)` |
 //! | COPY to another database than 0 | taken | as in cluster mode: `ERR DB index is out of range` |
 //! | SELECT of another database than 0 | taken | as in cluster mode: `ERR SELECT is not allowed in cluster mode` |
-//! | MSET, MSETNX, RENAME, RENAMENX, COPY over several slots | taken | `CROSSSLOT …`, unless there is one data group |
+//! | MSET, MSETNX, RENAME, RENAMENX, COPY, BITOP over several slots | taken | `CROSSSLOT …`, unless there is one data group |
 //! | GETEX of an absent key with an invalid time | nil | the error |
 //! | GETEX with an option, over a key that holds no string, with an invalid time | `WRONGTYPE` | the error of the time |
 //! | BITCOUNT, BITPOS of an absent key, or of one that holds no string, with senseless arguments | 0, -1 or `WRONGTYPE` | the error of the argument |

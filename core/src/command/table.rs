@@ -29,7 +29,7 @@ pub struct Spec {
     pub tips: &'static str,
     /// Where its keys stand, if it has any.
     pub keys: Option<Keys>,
-    /// How its second key is used, if that is not how the first one is: then it has two, beside one another.
+    /// How its keys behind the first one are used, if that is not how the first one is.
     pub second_key: Option<&'static str>,
     /// The part of the documentation it belongs to.
     pub group: &'static str,

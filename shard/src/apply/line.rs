@@ -49,7 +49,10 @@ fn lanes_of(lanes: Lanes, command: &Command<'_>) -> u8 {
     let union = |keys: &mut dyn Iterator<Item = Key<'_>>| keys.fold(0, |held, key| held | lanes.of(&key));
     match (command.footprint(), command) {
         (Footprint::One { key, .. }, _) => lanes.of(&key),
-        (Footprint::Many, Command::Del { keys } | Command::Transfer { keys, .. }) => union(&mut keys.keys()),
+        (
+            Footprint::Many,
+            Command::Del { keys } | Command::Transfer { keys, .. } | Command::BitOp { keys, .. },
+        ) => union(&mut keys.keys()),
         (Footprint::Many, Command::MSet { pairs, .. }) => union(&mut pairs.pairs().map(|(key, _)| key)),
         (Footprint::Many | Footprint::All, _) => lanes.all(),
     }

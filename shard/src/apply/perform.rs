@@ -6,11 +6,14 @@ use pinion_wal::planted;
 use super::State;
 use super::halt::HaltCause;
 use super::state::Owned;
-use crate::execute::{Env, Footprint, Write, execute_one};
+use crate::execute::bits::combine;
+use crate::execute::{Env, Footprint, Write, as_string, execute_one};
 use crate::key::{Keyspace, REDIS_KEYSPACE, SYSTEM_KEYSPACE};
 use crate::limits::{APPLY_CELL_BYTES_KEPT, FLOAT_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::row::{Row, RowError};
-use crate::{Command, Control, Key, List, RangeId, Reply, ReplyError, RowKey, RowKind, Slot, Timestamp};
+use crate::{
+    BitOp, Command, Control, Key, List, RangeId, Reply, ReplyError, RowKey, RowKind, Slot, Timestamp,
+};
 
 /// A row as its tables hold it, read ahead of execution.
 pub(super) type Fetched = Option<(Timestamp, OwnedCell)>;
@@ -128,6 +131,7 @@ impl Ground<'_> {
             Command::SetRange { key, offset, .. } => (key, VALUE_BYTES_MAX.min(offset as usize)),
             Command::SetBit { key, offset, .. } => (key, VALUE_BYTES_MAX.min((offset / 8) as usize + 1)),
             Command::Transfer { keys, .. } => (keys.keys().next().expect("there are two"), 0),
+            Command::BitOp { keys, .. } => return archive_bytes + row_bytes(self.longest(keys)),
             Command::IncrByFloat { .. } => return archive_bytes + FLOAT_BYTES_MAX,
             // The others write what they bring.
             _ => return archive_bytes,
@@ -140,6 +144,18 @@ impl Ground<'_> {
             Get::OnDisk(_) => None,
         };
         archive_bytes + row_bytes(known).max(grown)
+    }
+
+    /// The longest row among those of all keys but the first; `None` when the disk has one of them.
+    fn longest(&self, keys: List<'_>) -> Option<usize> {
+        keys.keys().skip(1).try_fold(0, |longest, key| {
+            let place = Place::new(REDIS_KEYSPACE, &key);
+            match self.tree.get(&place.row, place.hash, Timestamp::MAX, |_, cell| cell.bytes().len()) {
+                Get::Found(bytes) => Some(longest.max(bytes)),
+                Get::Absent => Some(longest),
+                Get::OnDisk(_) => None,
+            }
+        })
     }
 
     /// Performs a command whose rows are in memory or among the fetched; `place` is that of its key, if it has just one.
@@ -205,7 +221,9 @@ impl Ground<'_> {
         answer: impl FnOnce(Reply<'_>),
     ) -> Result<Performed, HaltCause> {
         let (keys, stride) = match command {
-            Command::Del { keys } | Command::Transfer { keys, .. } => (*keys, 1),
+            Command::Del { keys } | Command::Transfer { keys, .. } | Command::BitOp { keys, .. } => {
+                (*keys, 1)
+            }
             Command::MSet { pairs, .. } => (*pairs, 2),
             other => panic!("{other:?} has no list of keys"),
         };
@@ -225,6 +243,7 @@ impl Ground<'_> {
             Command::Transfer { keys, replace, remove } => {
                 self.transfer(keys, replace, remove, env, fetched)?
             }
+            Command::BitOp { op, keys } => self.combine(op, keys, env, fetched)?,
             _ => unreachable!("matched above"),
         };
         match done {
@@ -338,6 +357,40 @@ impl Ground<'_> {
         Ok(Err(if replace && remove { Reply::Ok } else { Reply::Int((!same).into()) }))
     }
 
+    /// Gives the first key what becomes of the strings of the others: `Err` is the reply. Rows are numbered from the second
+    /// key on.
+    fn combine(
+        &mut self,
+        op: BitOp,
+        keys: List<'_>,
+        env: &Env,
+        fetched: &[(usize, Fetched)],
+    ) -> Result<Result<Performed, Reply<'static>>, HaltCause> {
+        let mut all = Vec::new();
+        for (number, key) in keys.keys().skip(1).enumerate() {
+            let place = Place::new(REDIS_KEYSPACE, &key);
+            let fetched = fetched.iter().find(|(of, _)| *of == number).map(|(_, fetched)| fetched);
+            let looked = self.look(&place, env.time_ms, fetched, |row| {
+                let row = as_string(row)?;
+                combine(op, &mut all, row.map_or(b"", |row| row.value), number == 0);
+                Ok(())
+            })?;
+            match looked {
+                Looked::Seen(Ok(())) => {}
+                Looked::Seen(Err(error)) => return Ok(Err(Reply::Error(error))),
+                Looked::Needs(probe) => return Ok(Ok(Performed::Needs(number, probe))),
+            }
+        }
+        let to = Place::new(REDIS_KEYSPACE, &keys.keys().next().expect("there are two"));
+        if all.is_empty() {
+            self.write(&to, env.at, Write::Delete);
+        } else {
+            Row::string(&all, None).encode(self.cell);
+            self.write(&to, env.at, Write::Put);
+        }
+        Ok(Err(Reply::Int(all.len() as i64)))
+    }
+
     /// The reads that a command needs from the disk.
     pub fn probes_of_command(&self, command: &Command<'_>) -> Vec<(usize, Probe)> {
         match *command {
@@ -346,6 +399,7 @@ impl Ground<'_> {
             Command::Transfer { keys, replace, .. } => {
                 self.probes(&mut keys.keys().take(if replace { 1 } else { 2 }))
             }
+            Command::BitOp { keys, .. } => self.probes(&mut keys.keys().skip(1)),
             Command::MSet { pairs, only_new: true } => self.probes(&mut pairs.pairs().map(|(key, _)| key)),
             _ => match command.footprint() {
                 Footprint::One { key, reads: true } => self.probes(&mut std::iter::once(key)),

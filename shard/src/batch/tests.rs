@@ -98,6 +98,22 @@ fn golden_bytes_of_transfers() {
 }
 
 #[test]
+fn golden_bytes_of_bit_operations() {
+    let mut builder = BatchBuilder::default();
+    let command = Command::BitOp { op: crate::BitOp::Xor, keys: List::new(&[b"to", b"a", b"bc"]) };
+    builder.push(&command);
+    let batch = builder.finish(Kind::Commands, origin());
+    let body = &batch.as_bytes()[crate::HEADER_BYTES..];
+    assert_eq!(
+        hex(body),
+        "2d00000002000000746f01000000610200000062630e02000000001100000000\n0000000000000000000000000000000000\n"
+    );
+    let (batch, _) = Batch::split(batch.as_bytes()).expect("it was just built");
+    let opened: Vec<_> = batch.commands().collect();
+    assert_eq!(opened, [Ok(command)]);
+}
+
+#[test]
 fn golden_bytes_of_controls() {
     let mut builder = BatchBuilder::default();
     let key = Key::new(b"layout");

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::{Done, Write, as_string};
 use crate::limits::VALUE_BYTES_MAX;
 use crate::row::Row;
-use crate::{Reply, ReplyError};
+use crate::{BitOp, Reply, ReplyError};
 
 pub(super) fn set_bit<'r>(row: Option<Row<'r>>, cell: &mut Vec<u8>, offset: u64, bit: bool) -> Done<'r> {
     let old = as_string(row)?.unwrap_or(Row::string(b"", None));
@@ -27,6 +27,29 @@ pub(super) fn set_bit<'r>(row: Option<Row<'r>>, cell: &mut Vec<u8>, offset: u64,
         cell[head + byte] &= !mask;
     }
     Ok((Write::Put, Reply::Int(was.into())))
+}
+
+/// Makes `all` what becomes of it and of one more string; `first` is whether there was none before.
+pub(crate) fn combine(op: BitOp, all: &mut Vec<u8>, value: &[u8], first: bool) {
+    if first {
+        all.clear();
+        all.extend_from_slice(value);
+        if op == BitOp::Not {
+            all.iter_mut().for_each(|byte| *byte = !*byte);
+        }
+        return;
+    }
+    all.resize(all.len().max(value.len()), 0);
+    let (head, tail) = all.split_at_mut(value.len());
+    match op {
+        BitOp::And => {
+            head.iter_mut().zip(value).for_each(|(byte, other)| *byte &= other);
+            tail.fill(0);
+        }
+        BitOp::Or => head.iter_mut().zip(value).for_each(|(byte, other)| *byte |= other),
+        BitOp::Xor => head.iter_mut().zip(value).for_each(|(byte, other)| *byte ^= other),
+        BitOp::Not => unreachable!("it has one string, as the archive says"),
+    }
 }
 
 /// Bit `offset`; behind the end there are zeros.

@@ -64,7 +64,9 @@ impl<'a> Command<'a> {
             | Self::GetEx { key, .. }
             | Self::Expire { key, .. }
             | Self::Persist { key } => Footprint::One { key, reads: true },
-            Self::Del { .. } | Self::MSet { .. } | Self::Transfer { .. } => Footprint::Many,
+            Self::Del { .. } | Self::MSet { .. } | Self::Transfer { .. } | Self::BitOp { .. } => {
+                Footprint::Many
+            }
             Self::FlushAll => Footprint::All,
         }
     }
@@ -111,14 +113,18 @@ fn try_execute<'r>(command: &Command<'_>, env: &Env, row: Option<Row<'r>>, cell:
         Command::GetEx { expire, .. } => string::get_ex(env, row, cell, expire),
         Command::Expire { expire, when, .. } => expiry::expire(env, row, cell, expire, when),
         Command::Persist { .. } => Ok(expiry::persist(row, cell)),
-        Command::Del { .. } | Command::MSet { .. } | Command::Transfer { .. } | Command::FlushAll => {
+        Command::Del { .. }
+        | Command::MSet { .. }
+        | Command::Transfer { .. }
+        | Command::BitOp { .. }
+        | Command::FlushAll => {
             panic!("{command:?} does not touch one row")
         }
     }
 }
 
 /// The row as a string, which it must be.
-fn as_string(row: Option<Row<'_>>) -> Result<Option<Row<'_>>, ReplyError> {
+pub(crate) fn as_string(row: Option<Row<'_>>) -> Result<Option<Row<'_>>, ReplyError> {
     match row {
         Some(row) if row.kind != crate::row::ValueType::String => Err(ReplyError::WrongType),
         other => Ok(other),

@@ -68,8 +68,8 @@ fn details(spec: &Spec, encoder: &mut Encoder<'_>) {
 fn key_specs(spec: &Spec) -> Vec<Keys> {
     match (spec.keys, spec.second_key) {
         (Some(keys), Some(flags)) => {
-            let (first, second) = (keys.first, keys.last);
-            vec![Keys { last: first, ..keys }, Keys { first: second, last: second, flags, ..keys }]
+            let first = keys.first;
+            vec![Keys { last: first, ..keys }, Keys { first: first + 1, flags, ..keys }]
         }
         (keys, _) => keys.into_iter().collect(),
     }
@@ -212,7 +212,7 @@ pub(super) fn get_keys<'a>(request: &Request<'a>, flags: bool, encoder: &mut Enc
         }
         encoder.bulk(request.arg(2 + index));
         if flags {
-            words(if number == 1 { spec.second_key.unwrap_or(used) } else { used }, encoder);
+            words(if number > 0 { spec.second_key.unwrap_or(used) } else { used }, encoder);
         }
     }
     Ok(())

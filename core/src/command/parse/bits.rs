@@ -1,9 +1,10 @@
 //! Commands on the bits of strings.
 
-use pinion_shard::{Command, Read};
+use pinion_shard::{BitOp, Command, Read};
 
+use super::keyspace::keyed;
 use super::{integer, is, key};
-use crate::command::{Action, CommandError};
+use crate::command::{Action, CommandError, KeyedKind};
 use crate::resp::{Request, parse_i64};
 
 type Parsed<'a> = Result<Action<'a>, CommandError<'a>>;
@@ -20,6 +21,20 @@ pub(in crate::command) fn setbit(request: Request<'_>) -> Parsed<'_> {
 pub(in crate::command) fn getbit(request: Request<'_>) -> Parsed<'_> {
     let offset = offset(request.arg(2))?;
     Ok(Action::Read(Read::GetBit { key: key(&request)?, offset }))
+}
+
+pub(in crate::command) fn bitop(request: Request<'_>) -> Parsed<'_> {
+    let op = match request.arg(1) {
+        name if is(name, "and") => BitOp::And,
+        name if is(name, "or") => BitOp::Or,
+        name if is(name, "xor") => BitOp::Xor,
+        name if is(name, "not") => BitOp::Not,
+        _ => return Err(CommandError::Syntax),
+    };
+    if op == BitOp::Not && request.len() != 4 {
+        return Err(CommandError::Text("ERR BITOP NOT must be called with a single source key."));
+    }
+    keyed(KeyedKind::BitOp(op), request)
 }
 
 pub(in crate::command) fn bitcount(request: Request<'_>) -> Parsed<'_> {

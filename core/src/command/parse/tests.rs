@@ -261,8 +261,10 @@ fn every_row_of_the_table_has_a_parser_of_its_kind() {
         let mut words: Vec<&str> = spec.name.split('|').collect();
         let fill = if spec.name == "scan" { "0" } else { "1" };
         words.resize((spec.arity.unsigned_abs() as usize).max(words.len()), fill);
-        if spec.second_key.is_some() {
-            words[2] = "2";
+        match spec.name {
+            "bitop" => words[1] = "and",
+            _ if spec.second_key.is_some() => words[2] = "2",
+            _ => {}
         }
         resolved(&words.join(" "), |found| {
             let (id, action) = match found {

@@ -85,13 +85,15 @@ fn pieces<'b>(generator: &mut Generator, bytes: &'b [u8]) -> Vec<&'b [u8]> {
 }
 
 fn is_comparable(command: &Request) -> bool {
-    let step = match word(command, 0).as_slice() {
-        b"mset" | b"msetnx" => 2,
-        b"rename" | b"renamenx" | b"copy" => 1,
-        _ => usize::MAX,
+    // The first key, how many arguments hold keys, and how far they are from one another.
+    let (first, most, step) = match word(command, 0).as_slice() {
+        b"mset" | b"msetnx" => (1, usize::MAX, 2),
+        b"rename" | b"renamenx" | b"copy" => (1, 2, 1),
+        b"bitop" => (2, usize::MAX, 1),
+        _ => (0, 0, 1),
     };
-    let keys = command.iter().skip(1).take(if step == 1 { 2 } else { usize::MAX });
-    let crossing = step <= 2 && keys.step_by(step).any(|key| !key.starts_with(b"{a}"));
+    let mut keys = command.iter().skip(first).take(most).step_by(step);
+    let crossing = keys.any(|key| !key.starts_with(b"{a}"));
     !crossing && !differs_by_design(command)
 }
 

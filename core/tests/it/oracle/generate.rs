@@ -226,7 +226,8 @@ impl Generator {
             39 => self.client(),
             40 => self.introspection(),
             41 => vec![name("select"), self.of(&["0", "a", "99999999999", "1.5", ""])],
-            44..=47 => self.bits(),
+            44..=46 => self.bits(),
+            47 => self.bit_operation(),
             42 => vec![self.of(&["nosuch", "get2", "", "\u{0}x", "g\r\nt"]), self.value(), self.value()],
             _ => vec![
                 self.of(&["auth", "hello", "config", "client", "command", "expire"]),
@@ -255,6 +256,14 @@ impl Generator {
         }
         if self.one_in(3) {
             request.push(self.of(&["bit", "BYTE"]));
+        }
+        request
+    }
+
+    fn bit_operation(&mut self) -> Request {
+        let mut request = vec![b"bitop".to_vec(), self.of(&["and", "OR", "xor", "not", "not", "nand", ""])];
+        for _ in 0..2 + self.below(3) {
+            request.push(self.near_key());
         }
         request
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::limits::VALUE_BYTES_MAX;
 use crate::reply::OwnedReply;
-use crate::{Command, Expire, ExpireWhen, List, Read, Reply, ReplyError, SetWhen};
+use crate::{BitOp, Command, Expire, ExpireWhen, List, Read, Reply, ReplyError, SetWhen};
 
 #[derive(Clone, Default)]
 pub struct Model {
@@ -207,6 +207,24 @@ impl Model {
                 let same = from == to;
                 self.keys.insert(to.to_vec(), entry);
                 if replace && remove { OK } else { int((!same).into()) }
+            }
+            Command::BitOp { op, keys } => {
+                let values: Vec<Vec<u8>> = (keys.iter().skip(1))
+                    .map(|key| self.live(key, now).map(|entry| entry.value.clone()).unwrap_or_default())
+                    .collect();
+                let len = values.iter().map(Vec::len).max().unwrap_or(0);
+                let bytes = (0..len).map(|at| {
+                    let mut bytes = values.iter().map(|value| value.get(at).copied().unwrap_or(0));
+                    match op {
+                        BitOp::And => bytes.fold(0xff, |all, byte| all & byte),
+                        BitOp::Or => bytes.fold(0, |all, byte| all | byte),
+                        BitOp::Xor => bytes.fold(0, |all, byte| all ^ byte),
+                        BitOp::Not => 0xff - bytes.next().expect("one"),
+                    }
+                });
+                let (to, value) = (keys.iter().next().expect("two"), bytes.collect());
+                self.replace(to, Entry { value, expiry: None }, len == 0);
+                int(len as i64)
             }
             Command::FlushAll => {
                 self.keys.clear();

@@ -11,8 +11,8 @@ use super::replica::{Replica, committed};
 use crate::apply::Metrics;
 use crate::reply::OwnedReply;
 use crate::{
-    BatchBuilder, Command, Committed, Control, Digest, Expire, ExpireWhen, Key, Kind, List, LogIndex, Read,
-    Reply, SetWhen, Term, TypeFilter,
+    BatchBuilder, BitOp, Command, Committed, Control, Digest, Expire, ExpireWhen, Key, Kind, List, LogIndex,
+    Read, Reply, SetWhen, Term, TypeFilter,
 };
 
 /// The seeds to run: `PINION_SEED` alone, or a few fixed ones.
@@ -97,7 +97,7 @@ fn random_command(rng: &mut fastrand::Rng, now: u64, then: impl FnOnce(&Command<
     let two: [&[u8]; 2] = [&name, &second];
     // Keys of their own: a number that other commands have cut or lengthened is beyond the model.
     let float_key = format!("float:{}", rng.u8(..4)).into_bytes();
-    then(&match rng.u8(..50) {
+    then(&match rng.u8(..53) {
         0..10 => {
             let expire = set_expire(rng, now);
             Command::Set { key, value: &bytes, when, expire, get: rng.u8(..4) == 0 }
@@ -130,6 +130,10 @@ fn random_command(rng: &mut fastrand::Rng, now: u64, then: impl FnOnce(&Command<
             let (replace, remove) = (rng.bool(), rng.bool());
             let keys = List::new(&two);
             Command::Transfer { keys, replace, remove }
+        }
+        50 => Command::BitOp { op: BitOp::Not, keys: List::new(&two) },
+        51 | 52 if keys.len() > 1 => {
+            Command::BitOp { op: [BitOp::And, BitOp::Or, BitOp::Xor][rng.usize(..3)], keys: List::new(&keys) }
         }
         40..42 => Command::SetBit { key, offset: rng.u64(..400), bit: rng.bool() },
         _ => Command::SetBit { key, offset: (8 << 24) + rng.u64(..9) * (8 << 30), bit: true },

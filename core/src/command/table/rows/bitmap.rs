@@ -5,6 +5,20 @@ use crate::command::parse::bits;
 
 pub(super) const ROWS: &[Spec] = &[
     Spec {
+        name: "bitop",
+        arity: -4,
+        flags: "write denyoom",
+        categories: "@write @bitmap @slow",
+        keys: Some(Keys { first: 2, last: -1, step: 1, flags: "OW update", notes: "" }),
+        second_key: Some("RO access"),
+        group: "bitmap",
+        since: "2.6.0",
+        summary: "Perform bitwise operations between strings",
+        complexity: "O(N)",
+        parse: bits::bitop,
+        ..EMPTY
+    },
+    Spec {
         name: "setbit",
         arity: 4,
         flags: "write denyoom",
