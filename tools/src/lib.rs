@@ -5,6 +5,7 @@
 //! * [`status`]: what a running server says of itself, judged.
 //! * [`doctor`]: whether a machine is fit for a server.
 //! * [`log`] and [`offline`]: the files of a server that is not running, dumped and verified.
+//! * [`profile`]: where the CPU of a running server goes, as a flame graph.
 //! * [`sim`]: whole nodes on virtual time with faults drawn from a seed; histories are judged.
 //! * [`crash_points`]: the crash harnesses of every layer, driven together.
 //! * [`client`] and [`process`]: the protocol and the process of a server, as seen from outside.
@@ -18,6 +19,7 @@ pub mod latency;
 pub mod log;
 pub mod offline;
 pub mod process;
+pub mod profile;
 pub mod sim;
 pub mod status;
 pub mod torture;

@@ -4,7 +4,7 @@ use std::io::{BufWriter, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use pinion_tools::{doctor, latency, log, status, torture};
+use pinion_tools::{doctor, latency, log, profile, status, torture};
 
 #[derive(Parser)]
 #[command(version, about = "Operates, inspects and tortures a Pinion server")]
@@ -19,6 +19,8 @@ enum Command {
     Torture(torture::Options),
     /// Shows where the time of requests goes, live: stages, commands, stalls, syncs of the disk, clients that do not read
     Latency(latency::Options),
+    /// Takes a CPU profile of a running server and draws it as a flame graph
+    Profile(profile::Options),
     /// Says how a running server fares; fails when it is damaged, halted or out of space
     Status(status::Options),
     /// Says whether this machine is fit for a server, and what to change; fails when something is bad
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Torture(options) => torture::run(&options).map(|report| (report.to_string(), true)),
         Command::Latency(options) => latency::run(&options).map(|text| (text, true)),
+        Command::Profile(options) => profile::run(&options).map(|text| (text, true)),
         Command::Status(options) => status::run(&options),
         Command::Doctor(options) => doctor::run(&options),
         Command::Log(job) => streamed(|out| log::run(&job, out)),
