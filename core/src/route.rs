@@ -108,6 +108,7 @@ pub const fn key_of_read<'a>(read: &Read<'a>) -> Option<Key<'a>> {
         | Read::Type { key }
         | Read::Ttl { key, .. }
         | Read::GetBit { key, .. }
+        | Read::Object { key, .. }
         | Read::BitCount { key, .. }
         | Read::BitPos { key, .. } => Some(key),
         Read::MGet { .. }

@@ -240,6 +240,13 @@ pub enum Read<'a> {
         /// Whether the keys are wanted, or only how many there are.
         keys: bool,
     },
+    /// OBJECT ENCODING, REFCOUNT, IDLETIME: Bulk, Int, Int; Nil without the key.
+    Object {
+        /// The key.
+        key: Key<'a>,
+        /// What is asked.
+        field: ObjectField,
+    },
 }
 
 /// What the system itself writes to the log of a group.
@@ -294,6 +301,17 @@ pub enum SetWhen {
     Absent,
     /// XX: the key is there.
     Present,
+}
+
+/// What OBJECT tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Archive, Serialize)]
+pub enum ObjectField {
+    /// How the oracle would hold such a value, written by SET.
+    Encoding,
+    /// How many use it there: small whole numbers are shared.
+    RefCount,
+    /// Seconds since it was last used; 0, nobody counts them.
+    IdleTime,
 }
 
 /// What BITOP makes of strings. A shorter one goes on with zeros.
@@ -477,6 +495,14 @@ impl<'a> Read<'a> {
                 cursor: cursor.to_native(),
                 count: count.to_native(),
                 keys: *keys,
+            },
+            ArchivedRead::Object { key, field } => Self::Object {
+                key: key.key(archive)?,
+                field: match field {
+                    ArchivedObjectField::Encoding => ObjectField::Encoding,
+                    ArchivedObjectField::RefCount => ObjectField::RefCount,
+                    ArchivedObjectField::IdleTime => ObjectField::IdleTime,
+                },
             },
         })
     }

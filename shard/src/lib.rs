@@ -37,7 +37,9 @@ pub use archive::{List, ListIter};
 pub use batch::{
     Batch, BatchBuf, BatchBuilder, BatchError, HEADER_BYTES, Header, Kind, MAGIC, Origin, Stamp, batches,
 };
-pub use command::{BitOp, Command, Control, Expire, ExpireWhen, Malformed, Read, SetWhen, TypeFilter};
+pub use command::{
+    BitOp, Command, Control, Expire, ExpireWhen, Malformed, ObjectField, Read, SetWhen, TypeFilter,
+};
 pub use digest::Digest;
 pub use execute::float::is_float;
 pub use group::{After, Standing};

@@ -254,6 +254,8 @@ pub enum Local {
     ConfigHelp,
     /// SLOWLOG HELP.
     SlowlogHelp,
+    /// OBJECT HELP.
+    ObjectHelp,
     /// TIME.
     Time,
 }

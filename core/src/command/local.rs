@@ -105,6 +105,7 @@ pub fn answer(
         Local::Time => time(server, &mut encoder),
         Local::CommandHelp => help::write("COMMAND", help::COMMAND, &mut encoder),
         Local::ClientHelp => help::write("CLIENT", help::CLIENT, &mut encoder),
+        Local::ObjectHelp => help::write("OBJECT", help::OBJECT, &mut encoder),
         Local::SlowlogHelp => help::write("SLOWLOG", help::SLOWLOG, &mut encoder),
         Local::ConfigHelp => help::write("CONFIG", help::CONFIG, &mut encoder),
     }

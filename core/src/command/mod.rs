@@ -38,6 +38,9 @@
 //! | CONFIG SET of what cannot change, to the value that it has | refused | `OK` |
 //! | CONFIG SET of `slowlog-max-len` above 4096 | taken | refused |
 //! | CONFIG SET of settings that only redis-server has | taken | `ERR Unknown option …` |
+//! | OBJECT ENCODING, REFCOUNT | tell how the value is held, which depends on what wrote it | tell what they would if SET had written it |
+//! | OBJECT IDLETIME | seconds | 0: nobody counts them |
+//! | OBJECT FREQ of an absent key | nil | the error of one that is there |
 //! | HELP of containers | all subcommands of Redis | those that are there |
 //! | CONFIG GET of a name given twice in another case | once | each as it was given |
 

@@ -51,7 +51,13 @@ fn unknown(request: Request<'_>) -> CommandError<'_> {
 /// Argument 1 as a key.
 #[inline]
 fn key<'a>(request: &Request<'a>) -> Result<Key<'a>, CommandError<'a>> {
-    let bytes = request.arg(1);
+    key_at(request, 1)
+}
+
+/// Argument `index` as a key.
+#[inline]
+pub(super) fn key_at<'a>(request: &Request<'a>, index: usize) -> Result<Key<'a>, CommandError<'a>> {
+    let bytes = request.arg(index);
     if bytes.len() > KEY_BYTES_MAX {
         return Err(CommandError::KeyTooLong);
     }

@@ -25,7 +25,9 @@ use crate::execute::bits;
 use crate::key::REDIS_KEYSPACE;
 use crate::reply::OwnedReply;
 use crate::row::{Row, RowError};
-use crate::{Key, List, Read, Replies, Reply, ReplyError, ReplyTo, Timestamp, TypeFilter, ValueType};
+use crate::{
+    Key, List, ObjectField, Read, Replies, Reply, ReplyError, ReplyTo, Timestamp, TypeFilter, ValueType,
+};
 
 /// A read whose key is encoded and whose memory is asked for. Prepare all reads of a turn, touch all until
 /// none wants more, then answer all.
@@ -220,6 +222,7 @@ const fn one_key<'a>(read: &Read<'a>) -> Option<Key<'a>> {
         | Read::Type { key }
         | Read::Ttl { key, .. }
         | Read::GetBit { key, .. }
+        | Read::Object { key, .. }
         | Read::BitCount { key, .. }
         | Read::BitPos { key, .. } => Some(key),
         Read::MGet { .. }
@@ -227,6 +230,27 @@ const fn one_key<'a>(read: &Read<'a>) -> Option<Key<'a>> {
         | Read::Scan { .. }
         | Read::DbSize { .. }
         | Read::InSlot { .. } => None,
+    }
+}
+
+/// What OBJECT tells of a value, as if SET had written it.
+fn object(value: &[u8], field: ObjectField) -> Reply<'static> {
+    /// The longest string that the oracle holds beside its head, in bytes.
+    const EMBEDDED_BYTES_MAX: usize = 44;
+    /// The oracle holds whole numbers below this once.
+    const SHARED: i64 = 10_000;
+    let text = str::from_utf8(value).ok();
+    // As it would be written, and so without leading zeros or a plus.
+    let number = text.and_then(|text| text.parse::<i64>().ok().filter(|number| number.to_string() == text));
+    match field {
+        ObjectField::Encoding if number.is_some() => Reply::Bulk(b"int"),
+        ObjectField::Encoding if value.len() <= EMBEDDED_BYTES_MAX => Reply::Bulk(b"embstr"),
+        ObjectField::Encoding => Reply::Bulk(b"raw"),
+        ObjectField::RefCount if number.is_some_and(|number| (0..SHARED).contains(&number)) => {
+            Reply::Int(i64::from(i32::MAX))
+        }
+        ObjectField::RefCount => Reply::Int(1),
+        ObjectField::IdleTime => Reply::Int(0),
     }
 }
 
@@ -257,6 +281,7 @@ fn answer_one<'r>(read: &Read<'_>, row: Option<Row<'r>>, time_ms: u64) -> Reply<
             let absent = Reply::Int(if bit { -1 } else { 0 });
             string(absent, &|value| Reply::Int(bit_pos(value, bit, start, end, in_bits)))
         }
+        Read::Object { field, .. } => row.map_or(Reply::Nil, |row| object(row.value, field)),
         Read::Type { .. } => Reply::Simple(row.map_or("none", |row| row.kind.name()).as_bytes()),
         Read::Ttl { in_millis, absolute, .. } => Reply::Int(ttl(row, in_millis, absolute, time_ms)),
         Read::MGet { .. }

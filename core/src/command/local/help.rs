@@ -45,6 +45,21 @@ pub(super) const CONFIG: &[&str] = &[
     "    Rewrite the configuration file.",
 ];
 
+pub(super) const OBJECT: &[&str] = &[
+    "ENCODING <key>",
+    "    Return the kind of internal representation used in order to store the value",
+    "    associated with a <key>.",
+    "FREQ <key>",
+    "    Return the access frequency index of the <key>. The returned integer is",
+    "    proportional to the logarithm of the recent access frequency of the key.",
+    "IDLETIME <key>",
+    "    Return the idle time of the <key>, that is the approximated number of",
+    "    seconds elapsed since the last access to the key.",
+    "REFCOUNT <key>",
+    "    Return the number of references of the value associated with the specified",
+    "    <key>.",
+];
+
 pub(super) const SLOWLOG: &[&str] = &[
     "GET [<count>]",
     "    Return top <count> entries from the slowlog (default: 10, -1 mean all).",

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::limits::VALUE_BYTES_MAX;
 use crate::reply::OwnedReply;
-use crate::{BitOp, Command, Expire, ExpireWhen, List, Read, Reply, ReplyError, SetWhen};
+use crate::{BitOp, Command, Expire, ExpireWhen, List, ObjectField, Read, Reply, ReplyError, SetWhen};
 
 #[derive(Clone, Default)]
 pub struct Model {
@@ -257,6 +257,20 @@ impl Model {
         match *read {
             Read::Get { key } => bulk(value(key.bytes())),
             Read::MGet { keys } => OwnedReply::Array(keys.iter().map(|key| bulk(value(key))).collect()),
+            Read::Object { key, field } => {
+                let Some(value) = value(key.bytes()) else { return OwnedReply::Plain(Reply::Nil) };
+                let text = String::from_utf8_lossy(value);
+                let is_number = text.parse::<i64>().is_ok_and(|number| number.to_string() == text);
+                let is_small = is_number && text.len() < 5 && !text.starts_with('-');
+                match field {
+                    ObjectField::Encoding if is_number => bulk(Some(b"int")),
+                    ObjectField::Encoding => {
+                        bulk(Some(if value.len() < 45 { &b"embstr"[..] } else { b"raw" }))
+                    }
+                    ObjectField::RefCount => int(if is_small { 2_147_483_647 } else { 1 }),
+                    ObjectField::IdleTime => int(0),
+                }
+            }
             Read::StrLen { key } => int(value(key.bytes()).map_or(0, |value| value.len() as i64)),
             Read::GetRange { key, start, end } => {
                 let value = value(key.bytes()).unwrap_or_default();

@@ -12,7 +12,7 @@ use crate::apply::Metrics;
 use crate::reply::OwnedReply;
 use crate::{
     BatchBuilder, BitOp, Command, Committed, Control, Digest, Expire, ExpireWhen, Key, Kind, List, LogIndex,
-    Read, Reply, SetWhen, Term, TypeFilter,
+    ObjectField, Read, Reply, SetWhen, Term, TypeFilter,
 };
 
 /// The seeds to run: `PINION_SEED` alone, or a few fixed ones.
@@ -301,12 +301,16 @@ fn compare_reads(script: &Script, replica: &mut Replica, rng: &mut fastrand::Rng
     let key = Key::new(&name);
     let names: Vec<Vec<u8>> = (0..rng.usize(1..5)).map(|_| key_name(rng)).collect();
     let keys: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
-    let read = match rng.u8(..11) {
+    let read = match rng.u8(..12) {
         0 | 1 => Read::Get { key },
         2 => Read::MGet { keys: List::new(&keys) },
         3 => Read::StrLen { key },
         4 => Read::GetRange { key, start: rng.i64(-12..12), end: rng.i64(-12..12) },
         5 => Read::Exists { keys: List::new(&keys) },
+        11 => {
+            let fields = [ObjectField::Encoding, ObjectField::RefCount, ObjectField::IdleTime];
+            Read::Object { key, field: fields[rng.usize(..3)] }
+        }
         6 => Read::Type { key },
         7 => Read::GetBit { key, offset: rng.u64(..400) },
         8 => {

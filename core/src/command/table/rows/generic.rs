@@ -1,5 +1,6 @@
 //! Keys of any type.
 
+use super::super::containers::OBJECT;
 use super::super::{EMPTY, Keys, Spec};
 use crate::command::parse::keyspace;
 
@@ -190,6 +191,18 @@ pub(super) const ROWS: &[Spec] = &[
         summary: "Remove the expiration from a key",
         complexity: "O(1)",
         parse: keyspace::persist,
+        ..EMPTY
+    },
+    Spec {
+        name: "object",
+        arity: -2,
+        flags: "",
+        categories: "@slow",
+        group: "generic",
+        since: "2.2.3",
+        summary: "A container for object introspection commands",
+        complexity: "Depends on subcommand.",
+        subcommands: OBJECT,
         ..EMPTY
     },
     Spec {
