@@ -264,7 +264,7 @@ impl<O: Owner> Core<O> {
 
     /// Phases 3 and 4: carries out what this core owns, and sends the rest.
     fn depart(&mut self, outbox: &mut Outbox) {
-        let parsed = self.ticks.now();
+        let parsed = self.counter();
         for departure in &self.departures {
             for flight in departure.flights() {
                 self.desk.flights.get_mut(flight).trail.mark(Stage::Parse, parsed);
@@ -291,21 +291,27 @@ impl<O: Owner> Core<O> {
 
     /// Phase 0: what the disk has completed since the last turn.
     fn begin_groups(&mut self) {
-        let begun = self.ticks.now();
+        let begun = self.counter();
         self.tasks.run(Class::Apply, TASK_MICROS);
         self.owner.begin(self.now, &mut self.desk);
-        let ended = self.ticks.now();
+        let ended = self.counter();
         self.desk.mark_answered(begun, ended);
     }
 
     /// Phase 5, with the tasks that it waits for and those that it spawned.
     fn run_groups(&mut self) -> bool {
-        let begun = self.ticks.now();
+        let begun = self.counter();
         self.owner.turn(self.now, &mut self.desk);
-        let ended = self.ticks.now();
+        let ended = self.counter();
         self.mark_proposed(ended);
         self.desk.mark_answered(begun, ended);
         self.tasks.run(Class::Apply, TASK_MICROS)
+    }
+
+    /// The counter, for durations that are told to people; 0 while nobody wants them: then nothing is read or recorded.
+    #[inline]
+    fn counter(&self) -> u64 {
+        if self.live.latency_tracking { self.ticks.now() } else { 0 }
     }
 
     /// Commands, bytes received and bytes sent, so far.
@@ -391,34 +397,34 @@ impl<O: Owner> Core<O> {
 
 impl<O: Owner> Machine for Core<O> {
     fn turn(&mut self, now: Now, inbox: &mut Inbox, outbox: &mut Outbox) {
-        let begun = self.ticks.now();
+        self.look_at_live();
+        let begun = self.counter();
         self.now = now;
         self.turn += 1;
         self.begun_ticks = begun;
         self.desk.counters.turns += 1;
         self.note_away(inbox);
-        self.look_at_live();
         let busy = !inbox.is_empty();
         self.begin_groups();
-        let applied = self.ticks.now();
+        let applied = self.counter();
         self.take_in(inbox, outbox);
-        let taken_in = self.ticks.now();
+        let taken_in = self.counter();
         self.depart(outbox);
-        let departed = self.ticks.now();
+        let departed = self.counter();
         let ready = self.run_groups();
-        let grouped = self.ticks.now();
+        let grouped = self.counter();
         self.finish_reports();
         self.desk.send_replies(outbox);
         self.cut_off(outbox);
         let more = self.settle(outbox);
-        let end = self.ticks.now();
+        let end = self.counter();
         self.record(end);
         self.end_own_flight();
         let budget = if busy { BACKGROUND_MICROS.0 } else { BACKGROUND_MICROS.1 };
         let left = self.tasks.run(Class::Background, budget);
         self.follow_leases();
         self.pace.follow(self.now.mono, self.paced());
-        let over = self.ticks.now();
+        let over = self.counter();
         self.note_stall([begun, applied, taken_in, departed, grouped, end, over]);
         if std::mem::take(&mut self.stop_asked) {
             outbox.stop_node();

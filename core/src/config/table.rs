@@ -152,7 +152,7 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Bool,
         "yes|no",
         "yes",
-        "Record how long requests take; without, they are only counted",
+        "Record how long requests and turns take; without, they are only counted",
     )
     .reloads(),
     setting(

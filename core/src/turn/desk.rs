@@ -566,7 +566,8 @@ impl Desk {
         let (mut rest, mut sketch_at) = (passed.as_slice(), 0);
         while let Some(first) = rest.first().map(|left| left.passed) {
             let run = rest.iter().take_while(|next| next.passed == first).count();
-            if let Some(record) = record.as_mut() {
+            // What came while nothing was recorded has no beginning.
+            if let Some(record) = record.as_mut().filter(|_| first.start_ticks > 0) {
                 let trail = self.flights.get(first.flight).trail;
                 let durations = record.stages.record(&trail, first.start_ticks, end, run as u64);
                 self.tally.record(first.label, first.failed, &durations, run as u64);

@@ -32,10 +32,10 @@ struct Window<'a> {
 impl<O: Owner> Core<O> {
     /// Carries out the requests of a sibling core.
     pub(super) fn carry_out_foreign(&mut self, from: CoreId, items: Items<'_>) {
-        let begun = self.ticks.now();
+        let begun = self.counter();
         let first = self.foreign.len();
         self.carry_out(from, items, begun);
-        let ended = self.ticks.now();
+        let ended = self.counter();
         for &(core, flight, _) in &self.foreign[first..] {
             self.desk.mark_foreign(core, flight, Stage::Admit, ended);
         }
@@ -61,7 +61,7 @@ impl<O: Owner> Core<O> {
         for batch in &mut batches {
             self.submit_own(batch);
         }
-        let ended = self.ticks.now();
+        let ended = self.counter();
         let flights = read_flight.into_iter().chain(batches.iter().map(|batch| batch.flight));
         for flight in flights {
             self.desk.flights.get_mut(flight).trail.mark(Stage::Admit, ended);

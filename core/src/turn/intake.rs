@@ -47,8 +47,10 @@ impl<O: Owner> Core<O> {
                 }
                 Event::Sent { conn, bytes } => {
                     if let Some(connection) = self.desk.conns.get_mut(conn) {
-                        let nanos = self.now.mono.nanos_since(connection.taken_at);
-                        self.unsent.record(nanos.saturating_mul(self.ticks.per_micro()) / 1_000);
+                        if self.live.latency_tracking {
+                            let nanos = self.now.mono.nanos_since(connection.taken_at);
+                            self.unsent.record(nanos.saturating_mul(self.ticks.per_micro()) / 1_000);
+                        }
                         connection.unsent_bytes = connection.unsent_bytes.saturating_sub(bytes);
                         connection.taken_at = self.now.mono;
                         self.desk.sent(bytes);

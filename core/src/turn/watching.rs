@@ -62,6 +62,10 @@ impl<O: Owner> Core<O> {
 
     /// Notes when the phases of a turn ended, after when it began.
     pub(super) fn note_stall(&mut self, marks: [u64; PHASE_COUNT + 1]) {
+        if marks[0] == 0 {
+            // Nobody wanted it when the turn began.
+            return;
+        }
         let whole = marks[PHASE_COUNT].saturating_sub(marks[0]);
         let longest = (0..PHASE_COUNT).max_by_key(|&phase| marks[phase + 1].saturating_sub(marks[phase]));
         let stalled = self.stalls.note(CLASSES[longest.unwrap_or(0)], whole, self.ticks.per_micro());

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use pinion_core::config::Live;
 use pinion_core::host::sim::{Node, NodeOptions};
+use pinion_core::publish::Published;
 use pinion_core::series::{Sample, Series};
 use pinion_wal::disk::OpKind;
 use pinion_wal::disk::sim::{Fault, Faults, Rule, SimDisk};
@@ -236,4 +238,43 @@ fn clients_wait_for_what_stages_name() {
         );
     }
     assert!(node.machines().all(|core| core.stages().displaced_ticks() == 0));
+}
+
+/// While nobody wants durations nothing is measured, and what began then is never taken for something slow.
+#[test]
+fn what_began_while_nothing_was_measured_is_counted_only() {
+    let shown = BTreeMap::from([("latency-tracking".to_owned(), "yes".to_owned())]);
+    let live = Published::new(Live { shown, ..Live::default() });
+    let mut host = memory_node(seed(59), 2, 4, World::default(), |settings| settings.live = live.clone());
+    let clients = [host.connect(0), host.connect(1)];
+    expect(&mut host, clients[0], &words("CONFIG SET latency-tracking no"), "+OK\r\n");
+    expect(&mut host, clients[0], &words("PINION STAGES RESET"), "+OK\r\n");
+    for number in 0..20 {
+        expect(&mut host, clients[number % 2], &words(&format!("SET k{number} v")), "+OK\r\n");
+    }
+    for core in host.machines() {
+        assert_eq!((core.stages().requests(), core.counters().turns_stalled), (0, 0));
+        assert!(core.sample().series.iter().all(|series| series.count == 0), "{:?}", core.sample());
+    }
+    // Writes are under way while it is switched on again.
+    for core in 0..2 {
+        host.machine_mut(core).owner_mut().held = true;
+    }
+    host.send(clients[0], &(0..20).flat_map(|n| words(&format!("SET k{n} w"))).collect::<Vec<_>>());
+    host.run_until(20, |_| false);
+    expect(&mut host, clients[1], &words("CONFIG SET latency-tracking yes"), "+OK\r\n");
+    for core in 0..2 {
+        host.machine_mut(core).owner_mut().held = false;
+    }
+    // The next request wakes the cores.
+    host.send(clients[0], &words("GET k1"));
+    host.send(clients[1], &words("GET k2"));
+    assert!(host.run_until(MILLIS, |host| host.received(clients[0]).ends_with(b"w\r\n")));
+    for core in host.machines() {
+        core.check();
+        assert!(longest(&core.sample(), "stage/total") < QUIET, "{:?}", core.sample());
+        assert_eq!(core.stages().displaced_ticks(), 0);
+    }
+    let sets = host.machines().next().map(|core| found(&core.sample(), "command/set/total").is_some());
+    assert_eq!(sets, Some(false), "a write that began unmeasured was measured");
 }
