@@ -69,8 +69,15 @@ impl Sample {
     /// # Errors
     /// A sentence that says what it answered.
     pub fn take(client: &mut Client) -> Result<Self, String> {
-        let reply = client.call(&[b"PINION", b"LATENCY"]).map_err(|e| e.to_string())?;
-        let sample = match &reply {
+        Self::read(&client.call(&[b"PINION", b"LATENCY"]).map_err(|e| e.to_string())?)
+    }
+
+    /// Reads what a server answered.
+    ///
+    /// # Errors
+    /// A sentence that says what it answered.
+    pub fn read(reply: &Value) -> Result<Self, String> {
+        let sample = match reply {
             Value::Array(cores) => cores.iter().map(core).collect::<Option<Vec<_>>>(),
             _ => None,
         };

@@ -8,11 +8,16 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 use hdrhistogram::serialization::{Deserializer, V2DeflateSerializer};
+use pinion_core::host::sim::{ClientId, Node, NodeOptions};
+use pinion_wal::disk::OpKind;
+use pinion_wal::disk::sim::{Fault, Faults, Rule, SimDisk};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
 use super::interval::{Interval, STAGES};
 use super::sample::{CoreSample, Durations, Sample, Untaken};
+use crate::client::Value;
+
 use super::{hlog, report, text, view};
 
 fn durations(values: &[(u64, u64)]) -> Durations {
@@ -227,4 +232,83 @@ fn hdr_logs_can_be_read_back() {
         read += 1;
     }
     assert_eq!(read, 2 * (STAGES.len() + 1), "a line for each stage and for syncs, twice");
+}
+
+/// A whole node on virtual time, and one client of it.
+struct Served {
+    node: Node,
+    client: ClientId,
+}
+
+impl Served {
+    fn new(seed: u64) -> Self {
+        let options = NodeOptions::small(2, 4, seed);
+        let disk = SimDisk::new(seed, Faults::default());
+        let mut node = Node::start(disk, &options).map_err(|failed| failed.1).expect("the node starts");
+        assert!(node.run_until(10_000, |node| node.serves()), "the node does not serve");
+        let client = node.connect(0);
+        Self { node, client }
+    }
+
+    fn ask(&mut self, line: &str) -> Value {
+        self.node.send(self.client, format!("{line}\r\n").as_bytes());
+        let whole =
+            |node: &mut Node, client| Value::parse(node.received(client)).expect("it is RESP2").is_some();
+        let client = self.client;
+        assert!(self.node.run_until(10_000, |node| whole(node, client)), "{line} is not answered");
+        let reply = Value::parse(&self.node.take_received(client)).expect("it is RESP2");
+        reply.expect("it is whole").0
+    }
+
+    fn look(&mut self) -> Sample {
+        Sample::read(&self.ask("PINION LATENCY")).expect("it is a sample")
+    }
+}
+
+/// What a server answers is what is shown: a disk that is slow once, and a client that reads nothing, are named between two
+/// looks, each in its place.
+#[test]
+fn a_slow_disk_and_a_client_that_does_not_read_are_shown() {
+    let mut served = Served::new(71);
+    let before = served.look();
+    for number in 0..50 {
+        served.ask(&format!("SET k{number} v"));
+    }
+    let between = served.look();
+    let quiet = Interval::between(&before, &between);
+    assert!(quiet.stalls().iter().all(|(_, counts, _)| counts == &[0, 0]), "{}", text::table(&quiet));
+    let set = &quiet.commands()[0];
+    assert_eq!((&set.name[..], set.durations.count), ("set", 50));
+    assert_eq!(set.mostly.as_ref().map(|(stage, _)| &stage[..]), Some("persist"));
+
+    let idle = served.node.connect(1);
+    served.node.send(idle, b"CLIENT SETNAME idler\r\nPING\r\n");
+    served.node.set_reading(idle, false);
+    let fault = Fault::Slow(50_000);
+    let rule = Rule { kind: Some(OpKind::Write), path_part: String::new(), nth: 1, for_ever: true, fault };
+    let faults = Faults { rules: vec![rule], ..Faults::default() };
+    served.node.disk_mut().expect("it has one").set_faults(faults);
+    served.ask("SET k v");
+    let slow = Interval::between(&between, &served.look());
+    let shown = text::table(&slow);
+    let disk = slow.stalls().into_iter().find(|(class, ..)| *class == "disk").expect("it is a class");
+    assert!(disk.1.iter().sum::<u64>() > 0 && disk.2 >= 50_000_000, "{shown}");
+    let others = slow.stalls().into_iter().filter(|(class, ..)| *class != "disk");
+    assert!(others.map(|(_, counts, _)| counts.iter().sum::<u64>()).sum::<u64>() == 0, "{shown}");
+    for line in slow.stages() {
+        let longest = line.durations.longest();
+        let waits = ["persist", "total"].contains(&&line.name[..]);
+        assert_eq!(longest >= 50_000_000, waits, "{shown}");
+        assert!(waits || longest < 5_000_000, "{shown}");
+    }
+    assert!(slow.syncs()[0].durations.longest() >= 50_000_000, "{shown}");
+    assert_eq!(slow.untaken.len(), 1, "{shown}");
+    assert_eq!((slow.untaken[0].core, &slow.untaken[0].name[..]), (1, "idler"));
+}
+
+#[test]
+fn an_answer_of_another_server_is_named() {
+    let error = Value::Error("ERR unknown command".into());
+    assert!(Sample::read(&error).is_err_and(|text| text.contains("is this a Pinion server")));
+    assert!(Sample::read(&Value::Array(vec![Value::Array(vec![Value::Int(1), Value::Int(2)])])).is_err());
 }
