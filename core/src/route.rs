@@ -68,6 +68,13 @@ impl Routes {
         self.groups.len() == 1
     }
 
+    /// The slots of the group at a place in [`Routes::groups`].
+    #[must_use]
+    pub fn slots_of(&self, place: usize) -> std::ops::Range<u16> {
+        let start = if place == 0 { 0 } else { self.ends[place - 1] };
+        start..self.ends[place]
+    }
+
     /// Where a scan goes on after the group that owns `slot`: the cursor of the next range; 0 after the last.
     #[must_use]
     pub fn cursor_after(&self, slot: Slot) -> u64 {

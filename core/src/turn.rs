@@ -84,6 +84,11 @@ const BACKGROUND_MICROS: (u64, u64) = (50, 500);
 /// Time after which a stop no longer waits for clients.
 const STOP_MILLIS_MAX: u64 = 5_000;
 
+/// The same for the same run and core.
+fn seed_of(run_id: &str, core: CoreId) -> u64 {
+    run_id.bytes().fold(u64::from(core.0), |seed, byte| seed.wrapping_mul(0x0100_0000_01b3) ^ u64::from(byte))
+}
+
 /// A pinned core. See the module page.
 pub struct Core<O> {
     settings: Rc<Settings>,
@@ -120,6 +125,8 @@ pub struct Core<O> {
     questions: Vec<(u16, u32, Subject)>,
     /// What is to be carried out beside the cores, by the gathering that waits for it.
     chores: Vec<(u32, Chore)>,
+    /// Seeded by the run's own name, which the host draws.
+    random: fastrand::Rng,
     /// Replies of this core are written here first.
     reply: Vec<u8>,
     turn: u64,
@@ -183,6 +190,7 @@ impl<O: Owner> Core<O> {
             own_flight: None,
             questions: Vec::new(),
             chores: Vec::new(),
+            random: fastrand::Rng::with_seed(seed_of(&settings.run_id, id)),
             reply: Vec::new(),
             turn: 0,
             now: Now::default(),

@@ -34,6 +34,8 @@ pub enum Action<'a> {
         /// The type that keys must have.
         kind: TypeFilter,
     },
+    /// Any key of any group.
+    RandomKey,
     /// All groups forget their keys.
     FlushAll,
     /// CLUSTER and its kin: from what cluster clients are told.

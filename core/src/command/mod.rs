@@ -38,6 +38,7 @@
 //! | CONFIG SET of what cannot change, to the value that it has | refused | `OK` |
 //! | CONFIG SET of `slowlog-max-len` above 4096 | taken | refused |
 //! | CONFIG SET of settings that only redis-server has | taken | `ERR Unknown option …` |
+//! | RANDOMKEY | as even as a hash table | even while every group has at most 32 keys; beyond, every group is as likely as another, and keys of a group up to the gaps between their hashes |
 //! | OBJECT ENCODING, REFCOUNT | tell how the value is held, which depends on what wrote it | tell what they would if SET had written it |
 //! | OBJECT IDLETIME | seconds | 0: nobody counts them |
 //! | OBJECT FREQ of an absent key | nil | the error of one that is there |

@@ -348,7 +348,7 @@ impl Desk {
                 self.fill(conn, place, command, flight, bytes, |encoder| encode(command, reply, encoder));
             }
             Waiter::Part { gathering, part } => {
-                let step = self.gatherings.get_mut(gathering).part(reply);
+                let step = self.gatherings.get_mut(gathering).part(part, reply);
                 self.note_group_answered(gathering, flight);
                 self.step(gathering, part, flight, step);
             }

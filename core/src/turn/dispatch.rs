@@ -4,7 +4,7 @@ use pinion_shard::{Command, List, Read};
 
 use super::Core;
 use super::flight::Waiter;
-use super::gathering::{Elements, Gathering, Shape};
+use super::gathering::{Elements, Gathering, Random, Shape, random_page};
 use super::owner::Owner;
 use crate::ConnId;
 use crate::command::{
@@ -113,6 +113,7 @@ impl<O: Owner> Core<O> {
             Action::Keys { pattern, kind } => {
                 self.pages(conn, command, Shape::Keys { pattern: pattern.to_vec(), kind });
             }
+            Action::RandomKey => self.random_key(conn, command),
             Action::FlushAll => self.flush_all(conn, command),
             Action::Cluster(ask) => self.cluster(conn, command, ask, request),
             Action::Local(local) => return self.local(conn, local, request),
@@ -285,6 +286,18 @@ impl<O: Owner> Core<O> {
                 None => Read::DbSize { cursor: 0, count: PAGE_ROWS },
             };
             self.read(conn, route, &read, Waiter::Part { gathering, part });
+        }
+    }
+
+    /// Asks every group for the keys behind a place drawn in it.
+    fn random_key(&mut self, conn: ConnId, command: CommandId) {
+        let routes = self.routes.groups().to_vec();
+        let random = Random::new(routes.len(), self.random.u64(..));
+        let gathering = self.gather(conn, command, Shape::Random(random), routes.len());
+        for (part, route) in (0..).zip(routes) {
+            let slots = self.routes.slots_of(part as usize);
+            let place = u64::from(self.random.u16(slots)) << 48 | self.random.u64(..1 << 48);
+            self.read(conn, route, &random_page(place), Waiter::Part { gathering, part });
         }
     }
 

@@ -38,8 +38,57 @@ pub enum Shape {
         /// How many keys, at most; `None`: they are counted.
         keys: Option<usize>,
     },
+    /// Any key: RANDOMKEY.
+    Random(Random),
     /// Bytes of every core, rendered by whoever asked.
     Cores(Report),
+}
+
+/// What RANDOMKEY has found: of each group the keys behind a place drawn in it, at most [`RANDOM_KEYS`]; one of all of these
+/// is the answer. A group that has fewer gives all of its keys.
+#[derive(Debug)]
+pub struct Random {
+    /// Which of the keys it is, counted around.
+    pick: u64,
+    parts: Vec<Found>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Found {
+    /// Its group is looked at from its beginning now: there were too few keys behind the place.
+    wrapped: bool,
+    /// Where its keys stand in the pages.
+    spans: Vec<(usize, usize)>,
+}
+
+/// Keys of a group among which RANDOMKEY chooses.
+const RANDOM_KEYS: u32 = 32;
+
+impl Random {
+    /// Among the keys that `parts` groups give, `pick` says which it is.
+    #[must_use]
+    pub fn new(parts: usize, pick: u64) -> Self {
+        Self { pick, parts: vec![Found::default(); parts] }
+    }
+
+    /// Takes the head of a page of `count` keys, which came before it; answers where the next one begins, if there must be one.
+    fn page(&mut self, part: u32, cursor: u64, count: u32) -> Option<u64> {
+        let found = &mut self.parts[part as usize];
+        if cursor == 0 && !found.wrapped && count < RANDOM_KEYS {
+            *found = Found { wrapped: true, spans: Vec::new() };
+            return Some(0);
+        }
+        // Rows that have expired are no keys.
+        (cursor != 0 && found.spans.is_empty()).then_some(cursor)
+    }
+
+    /// The key, if there is one.
+    fn picked(&self) -> Option<(usize, usize)> {
+        let spans = || self.parts.iter().flat_map(|found| &found.spans);
+        let count = spans().count() as u64;
+        let index = self.pick.checked_rem(count)?;
+        spans().nth(index as usize).copied()
+    }
 }
 
 /// What is made of the answers of all cores.
@@ -150,7 +199,10 @@ impl Gathering {
     /// Whether its pages come with items behind them.
     #[must_use]
     pub const fn has_items(&self) -> bool {
-        matches!(self.shape, Shape::Scan { .. } | Shape::Keys { .. } | Shape::Slot { keys: Some(_), .. })
+        matches!(
+            self.shape,
+            Shape::Scan { .. } | Shape::Keys { .. } | Shape::Random(_) | Shape::Slot { keys: Some(_), .. }
+        )
     }
 
     /// What is read of a group from `cursor` on, `rows` rows at most, if it goes on with pages.
@@ -158,6 +210,7 @@ impl Gathering {
     pub fn page(&self, cursor: u64, rows: u32) -> Read<'_> {
         match &self.shape {
             Shape::Keys { pattern, kind } => Read::Scan { cursor, count: rows, pattern, kind: *kind },
+            Shape::Random(_) => random_page(cursor),
             Shape::Slot { slot, keys } => {
                 let missing = keys.map_or(usize::MAX, |keys| keys.saturating_sub(self.page_items));
                 let count = rows.min(u32::try_from(missing).unwrap_or(rows));
@@ -183,8 +236,8 @@ impl Gathering {
     }
 
     /// Takes a part that is one reply, or the head of one.
-    pub fn part(&mut self, reply: Reply<'_>) -> Step {
-        match (reply, &self.shape) {
+    pub fn part(&mut self, part: u32, reply: Reply<'_>) -> Step {
+        match (reply, &mut self.shape) {
             (Reply::Int(number), _) => self.sum = self.sum.saturating_add(number),
             (Reply::Error(error), _) => drop(self.error.get_or_insert(error)),
             (Reply::Page { cursor, count }, Shape::Count | Shape::Slot { keys: None, .. }) => {
@@ -202,6 +255,11 @@ impl Gathering {
             {
                 return Step::NextPage(cursor);
             }
+            (Reply::Page { cursor, count }, Shape::Random(random)) if self.error.is_none() => {
+                if let Some(next) = random.page(part, cursor, count) {
+                    return Step::NextPage(next);
+                }
+            }
             (Reply::Page { cursor, .. }, Shape::Scan { next_range }) => {
                 self.cursor = if cursor == 0 { *next_range } else { cursor };
             }
@@ -218,6 +276,12 @@ impl Gathering {
                 encode(self.command, reply, &mut Encoder::new(&mut elements.bytes, self.protocol));
                 let position = elements.positions[part as usize][index as usize];
                 elements.spans[position as usize] = (at as u32, (elements.bytes.len() - at) as u32);
+            }
+            Shape::Random(random) => {
+                let found = &mut random.parts[part as usize];
+                let at = self.pages.len();
+                encode(self.command, reply, &mut Encoder::new(&mut self.pages, self.protocol));
+                found.spans.push((at, self.pages.len()));
             }
             // Keys that share a place come together.
             Shape::Slot { keys: Some(keys), .. } if self.page_items >= *keys => {}
@@ -241,6 +305,10 @@ impl Gathering {
         match &self.shape {
             Shape::Sum | Shape::Count | Shape::Slot { keys: None, .. } => encoder.integer(self.sum),
             Shape::AllOk | Shape::Cores(_) => encoder.ok(),
+            Shape::Random(random) => match random.picked() {
+                Some((at, end)) => encoder.raw(&self.pages[at..end]),
+                None => encoder.null(),
+            },
             Shape::Elements(elements) => {
                 encoder.array(elements.spans.len());
                 for &(at, len) in &elements.spans {
@@ -259,6 +327,12 @@ impl Gathering {
             }
         }
     }
+}
+
+/// What RANDOMKEY reads of a group from a place on.
+#[must_use]
+pub const fn random_page(cursor: u64) -> Read<'static> {
+    Read::Scan { cursor, count: RANDOM_KEYS, pattern: b"", kind: TypeFilter::Any }
 }
 
 /// All gatherings of a core.
@@ -325,13 +399,13 @@ mod tests {
     #[test]
     fn numbers_are_added_and_the_first_error_wins() {
         let mut sum = gathering(Shape::Sum, 3);
-        assert_eq!(sum.part(Reply::Int(2)), Step::Wait);
-        assert_eq!(sum.part(Reply::Int(0)), Step::Wait);
-        assert_eq!(sum.part(Reply::Int(5)), Step::Whole);
+        assert_eq!(sum.part(0, Reply::Int(2)), Step::Wait);
+        assert_eq!(sum.part(0, Reply::Int(0)), Step::Wait);
+        assert_eq!(sum.part(0, Reply::Int(5)), Step::Whole);
         assert_eq!(text(&sum), ":7\r\n");
         let mut failed = gathering(Shape::AllOk, 2);
-        failed.part(Reply::Error(ReplyError::WrongType));
-        assert_eq!(failed.part(Reply::Ok), Step::Whole);
+        failed.part(0, Reply::Error(ReplyError::WrongType));
+        assert_eq!(failed.part(0, Reply::Ok), Step::Whole);
         assert!(text(&failed).starts_with("-WRONGTYPE"));
     }
 
@@ -339,10 +413,10 @@ mod tests {
     fn elements_take_the_order_of_the_request() {
         let mut elements = gathering(Shape::Elements(Elements::new(3, vec![vec![2, 0], vec![1]])), 2);
         elements.element(1, 0, Reply::Nil);
-        assert_eq!(elements.part(Reply::Array(1)), Step::Wait);
+        assert_eq!(elements.part(0, Reply::Array(1)), Step::Wait);
         elements.element(0, 0, Reply::Bulk(b"c"));
         elements.element(0, 1, Reply::Bulk(b"a"));
-        assert_eq!(elements.part(Reply::Array(2)), Step::Whole);
+        assert_eq!(elements.part(0, Reply::Array(2)), Step::Whole);
         assert_eq!(text(&elements), "*3\r\n$1\r\na\r\n$-1\r\n$1\r\nc\r\n");
     }
 
@@ -350,12 +424,12 @@ mod tests {
     fn a_scan_goes_on_with_the_next_range_and_a_count_with_the_next_page() {
         let mut scan = gathering(Shape::Scan { next_range: 77 }, 1);
         scan.element(0, 0, Reply::Bulk(b"k"));
-        assert_eq!(scan.part(Reply::Page { cursor: 0, count: 1 }), Step::Whole);
+        assert_eq!(scan.part(0, Reply::Page { cursor: 0, count: 1 }), Step::Whole);
         assert_eq!(text(&scan), "*2\r\n$2\r\n77\r\n*1\r\n$1\r\nk\r\n");
         let mut count = gathering(Shape::Count, 2);
-        assert_eq!(count.part(Reply::Page { cursor: 9, count: 5 }), Step::NextPage(9));
-        assert_eq!(count.part(Reply::Page { cursor: 0, count: 1 }), Step::Wait);
-        assert_eq!(count.part(Reply::Page { cursor: 0, count: 2 }), Step::Whole);
+        assert_eq!(count.part(0, Reply::Page { cursor: 9, count: 5 }), Step::NextPage(9));
+        assert_eq!(count.part(0, Reply::Page { cursor: 0, count: 1 }), Step::Wait);
+        assert_eq!(count.part(0, Reply::Page { cursor: 0, count: 2 }), Step::Whole);
         assert_eq!(text(&count), ":8\r\n");
     }
 
@@ -363,16 +437,16 @@ mod tests {
     fn keys_come_page_by_page_until_something_fails() {
         let mut keys = gathering(Shape::Keys { pattern: b"*".to_vec(), kind: TypeFilter::Any }, 2);
         keys.element(0, 0, Reply::Bulk(b"a"));
-        assert_eq!(keys.part(Reply::Page { cursor: 9, count: 1 }), Step::NextPage(9));
+        assert_eq!(keys.part(0, Reply::Page { cursor: 9, count: 1 }), Step::NextPage(9));
         let next = Read::Scan { cursor: 9, count: 5, pattern: b"*", kind: TypeFilter::Any };
         assert_eq!(keys.page(9, 5), next);
         keys.element(0, 0, Reply::Bulk(b"b"));
-        assert_eq!(keys.part(Reply::Page { cursor: 0, count: 1 }), Step::Wait);
-        assert_eq!(keys.part(Reply::Page { cursor: 0, count: 0 }), Step::Whole);
+        assert_eq!(keys.part(0, Reply::Page { cursor: 0, count: 1 }), Step::Wait);
+        assert_eq!(keys.part(0, Reply::Page { cursor: 0, count: 0 }), Step::Whole);
         assert_eq!(text(&keys), "*2\r\n$1\r\na\r\n$1\r\nb\r\n");
         let mut failed = gathering(Shape::Keys { pattern: b"*".to_vec(), kind: TypeFilter::Any }, 2);
-        assert_eq!(failed.part(Reply::Error(ReplyError::Overloaded)), Step::Wait);
-        assert_eq!(failed.part(Reply::Page { cursor: 9, count: 0 }), Step::Whole);
+        assert_eq!(failed.part(0, Reply::Error(ReplyError::Overloaded)), Step::Wait);
+        assert_eq!(failed.part(0, Reply::Page { cursor: 9, count: 0 }), Step::Whole);
         assert!(text(&failed).starts_with("-TRYAGAIN"));
     }
 

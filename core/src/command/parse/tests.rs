@@ -277,7 +277,11 @@ fn every_row_of_the_table_has_a_parser_of_its_kind() {
             assert_eq!(id.spec().name, words[0]);
             let kind = match action {
                 Action::Write(_) | Action::FlushAll => Kind::Write,
-                Action::Read(_) | Action::Scan { .. } | Action::DbSize | Action::Keys { .. } => Kind::Read,
+                Action::Read(_)
+                | Action::Scan { .. }
+                | Action::DbSize
+                | Action::RandomKey
+                | Action::Keys { .. } => Kind::Read,
                 Action::Keyed(keyed) if keyed.kind.writes() => Kind::Write,
                 Action::Keyed(_) => Kind::Read,
                 Action::Local(_) | Action::Report(_) | Action::Chore(_) | Action::Cluster(_) => Kind::Local,

@@ -8,6 +8,7 @@ mod pipelines;
 #[cfg(feature = "planted")]
 mod planted;
 mod pressure;
+mod random_key;
 mod settings;
 mod stages;
 

@@ -2,6 +2,7 @@
 
 use super::super::containers::OBJECT;
 use super::super::{EMPTY, Keys, Spec};
+use crate::command::action::Action;
 use crate::command::parse::keyspace;
 
 pub(super) const ROWS: &[Spec] = &[
@@ -203,6 +204,19 @@ pub(super) const ROWS: &[Spec] = &[
         summary: "A container for object introspection commands",
         complexity: "Depends on subcommand.",
         subcommands: OBJECT,
+        ..EMPTY
+    },
+    Spec {
+        name: "randomkey",
+        arity: 1,
+        flags: "readonly",
+        categories: "@keyspace @read @slow",
+        tips: "request_policy:all_shards nondeterministic_output",
+        group: "generic",
+        since: "1.0.0",
+        summary: "Return a random key from the keyspace",
+        complexity: "O(1)",
+        parse: |_| Ok(Action::RandomKey),
         ..EMPTY
     },
     Spec {
