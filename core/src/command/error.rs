@@ -12,6 +12,8 @@ const QUOTED_BYTES_MAX: usize = 128;
 pub enum CommandError<'a> {
     /// There is no such command.
     UnknownCommand(Request<'a>),
+    /// A command of redis-server that is not served yet.
+    Later(&'static str),
     /// The container has no such subcommand.
     UnknownSubcommand(Request<'a>),
     /// Too many or too few arguments for the subcommand, as it finds out itself.
@@ -83,6 +85,10 @@ impl CommandError<'_> {
                     &[b"ERR Syntax error in HELLO option '", shortened(text(option), QUOTED_BYTES_MAX), b"'"]
                         .concat(),
                 );
+            }
+            CommandError::Later(name) => {
+                let why = "strings and keys are, other types, transactions, scripts and messages are not";
+                encoder.error(format!("ERR '{name}' is not served yet: {why}").as_bytes());
             }
             CommandError::UnknownCommand(request) => encoder.error(&unknown_command(request)),
             CommandError::SubcommandSyntax(request) => {

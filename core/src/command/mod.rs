@@ -13,6 +13,7 @@
 //!
 //! | what | redis-server | here |
 //! |---|---|---|
+//! | a command that is not served yet (`later.rs`) | served | `ERR '…' is not served yet: …` |
 //! | key above `KEY_BYTES_MAX` | taken | `ERR key exceeds maximum allowed size (32768 bytes)` |
 //! | COPY to another database than 0 | taken | as in cluster mode: `ERR DB index is out of range` |
 //! | SELECT of another database than 0 | taken | as in cluster mode: `ERR SELECT is not allowed in cluster mode` |
@@ -49,6 +50,7 @@ mod action;
 mod crossing;
 mod encode;
 mod error;
+mod later;
 mod local;
 mod lookup;
 mod parse;
@@ -58,6 +60,7 @@ pub use action::{Action, ClusterAsk, Keyed, KeyedKind, Local, Report};
 pub use crossing::{Crossing, crossing};
 pub use encode::encode;
 pub use error::CommandError;
+pub use later::LATER;
 pub use local::{Client, Done, Server, answer, cluster_help};
 pub use lookup::{CommandId, lookup};
 pub use parse::resolve;

@@ -10,6 +10,7 @@ pub(super) mod string;
 use pinion_shard::Key;
 use pinion_shard::limits::{KEY_BYTES_MAX, PATTERN_BYTES_MAX};
 
+use super::later::later;
 use super::lookup::{CommandId, lookup};
 use super::{Action, CommandError};
 use crate::resp::{Request, parse_i64};
@@ -44,7 +45,7 @@ fn unknown(request: Request<'_>) -> CommandError<'_> {
     if name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:") {
         CommandError::Http
     } else {
-        CommandError::UnknownCommand(request)
+        later(name).map_or(CommandError::UnknownCommand(request), CommandError::Later)
     }
 }
 

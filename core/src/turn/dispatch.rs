@@ -35,9 +35,10 @@ const INLINE_ITEMS: usize = 32;
 fn refused(error: &CommandError<'_>, request: &Request<'_>) -> Label {
     let known = |command| Label::of(command, request);
     match error {
-        CommandError::UnknownCommand(_) | CommandError::UnknownSubcommand(_) | CommandError::Http => {
-            Label::NONE
-        }
+        CommandError::UnknownCommand(_)
+        | CommandError::Later(_)
+        | CommandError::UnknownSubcommand(_)
+        | CommandError::Http => Label::NONE,
         CommandError::Arity(_) | CommandError::NoAuth => {
             lookup(request.name()).map_or(Label::NONE, known).rejected()
         }
