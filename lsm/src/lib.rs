@@ -52,4 +52,5 @@ pub use metrics::{TreeMetrics, Work};
 pub use options::Options;
 pub use slab::{Piece, Slab};
 pub use table::envelope::Compression;
+pub use table::survey;
 pub use tree::{Cursor, FlushState, Get, Hint, KeyRange, Probe, Row, Tree};

@@ -4,7 +4,7 @@
 //! * [`latency`]: where the time of a request goes, as the server counted it and as the client saw it.
 //! * [`status`]: what a running server says of itself, judged.
 //! * [`doctor`]: whether a machine is fit for a server.
-//! * [`log`] and [`offline`]: the files of a server that is not running, dumped and verified.
+//! * [`log`], [`table`] and [`offline`]: the files of a server that is not running, dumped and verified.
 //! * [`profile`]: where the CPU of a running server goes, as a flame graph.
 //! * [`sim`]: whole nodes on virtual time with faults drawn from a seed; histories are judged.
 //! * [`crash_points`]: the crash harnesses of every layer, driven together.
@@ -22,4 +22,5 @@ pub mod process;
 pub mod profile;
 pub mod sim;
 pub mod status;
+pub mod table;
 pub mod torture;

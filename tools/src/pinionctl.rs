@@ -4,7 +4,7 @@ use std::io::{BufWriter, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use pinion_tools::{doctor, latency, log, profile, status, torture};
+use pinion_tools::{doctor, latency, log, profile, status, table, torture};
 
 #[derive(Parser)]
 #[command(version, about = "Operates, inspects and tortures a Pinion server")]
@@ -28,6 +28,9 @@ enum Command {
     /// Dumps or verifies the log of a server that is not running
     #[command(subcommand)]
     Log(log::Job),
+    /// Dumps or verifies the rows of a server that is not running
+    #[command(subcommand)]
+    Table(table::Job),
 }
 
 fn main() -> ExitCode {
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         Command::Status(options) => status::run(&options),
         Command::Doctor(options) => doctor::run(&options),
         Command::Log(job) => streamed(|out| log::run(&job, out)),
+        Command::Table(job) => streamed(|out| table::run(&job, out)),
     };
     match outcome {
         Ok((text, good)) => {

@@ -318,6 +318,30 @@ async fn write_current(disk: &Disk, path: &str, tree: TreeId, number: FileNumber
     disk.close(file).await.and(written)
 }
 
+/// The manifest that the bytes of a whole `CURRENT` name.
+pub(crate) fn named_by(tree: TreeId, path: &str, bytes: &[u8]) -> Result<FileNumber, OpenError> {
+    if bytes.len() != BLOCK_BYTES {
+        return Err(corruption(path, 0, Flaw::Length, BLOCK_BYTES, bytes.len()).into());
+    }
+    decode_current(bytes, path, tree)
+}
+
+/// What the bytes of a whole manifest add up to, how many edits there are, and whether the last one was cut short.
+pub(crate) fn add_up(
+    tree: TreeId,
+    number: FileNumber,
+    bytes: &[u8],
+) -> Result<(State, usize, bool), OpenError> {
+    let path = manifest_path(tree, number);
+    let len = bytes.len() / BLOCK_BYTES * BLOCK_BYTES;
+    if len == 0 {
+        return Err(corruption(&path, 0, Flaw::Length, BLOCK_BYTES, len).into());
+    }
+    let found = sector::decode(&bytes[..len], &path, Origin { tree, number })?;
+    let state = replay(&found.records, &path, tree)?;
+    Ok((state, found.records.len(), found.torn))
+}
+
 fn current_origin(tree: TreeId) -> Origin {
     Origin { tree, number: FileNumber(0) }
 }

@@ -99,6 +99,20 @@ impl Index {
         Some(index)
     }
 
+    /// The first and the last key that an index names.
+    pub fn span(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+        let mut take = Take::new(bytes);
+        let count = take.u32()?;
+        let first = take.string()?;
+        let mut last = first;
+        for _ in 0..count {
+            take.u64()?;
+            take.u32()?;
+            last = take.string()?;
+        }
+        Some((first, last))
+    }
+
     pub const fn len(&self) -> usize {
         self.handles.len()
     }

@@ -13,6 +13,7 @@ mod footer;
 mod index;
 mod read;
 mod scan;
+pub mod survey;
 #[cfg(test)]
 mod tests;
 mod walk;
