@@ -88,7 +88,8 @@ fn a_sync_in_flight_is_told_before_it_ends() {
 #[test]
 fn an_apply_that_waits_for_the_disk_is_told_as_apply() {
     for cores in [1, 2] {
-        let options = NodeOptions::small(cores, 1, seed(53));
+        // This seed and no other: with some, the search for expired rows brings the row to memory before it is asked for.
+        let options = NodeOptions::small(cores, 1, 53);
         let mut node = fresh(&options);
         let client = node.connect(0);
         expect(&mut node, client, &words("SET n 1"), "+OK\r\n");
