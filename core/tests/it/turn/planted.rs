@@ -68,7 +68,6 @@ fn bugs_of_a_server_are_caught() {
         ("error-without-remedy", "server::a_busy_port_leaves_nothing_half_started"),
         ("trail-of-another-flight", "turn::latency::clients_wait_for_what_stages_name"),
         ("reply-held-back", "turn::latency::clients_wait_for_what_stages_name"),
-        ("reply-held-back", "server::latency::stages_name_what_clients_wait_for"),
     ] {
         assert_caught(bug, &[test]);
     }
